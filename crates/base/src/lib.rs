@@ -1,0 +1,1 @@
+//! Ids, clock, seed, digests, suggestions and the Report every mistake becomes

@@ -1,0 +1,1 @@
+//! The simulated card payments and the example project of pelton demo

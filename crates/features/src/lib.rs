@@ -1,0 +1,1 @@
+//! As-of joins and the online feature store

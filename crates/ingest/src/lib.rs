@@ -1,0 +1,1 @@
+//! Sources become batches of rows, and quarantined rows with their reasons

@@ -1,0 +1,1 @@
+//! Learning algorithms, metrics, tuning, explanation; pure functions on columns

@@ -1,0 +1,1 @@
+//! Files and settings become one checked project with its graph

@@ -1,0 +1,1 @@
+//! Contracts and checks become SQL, and results with sample rows

@@ -1,0 +1,1 @@
+//! The port to the query engine: the Engine trait, batch streams, a SQL builder

@@ -1,0 +1,1 @@
+//! Walks the graph: fingerprint, plan, stage, check, commit, publish

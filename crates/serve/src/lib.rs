@@ -1,0 +1,1 @@
+//! An endpoint: request to prediction, logged, with a receipt

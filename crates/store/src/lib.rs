@@ -1,0 +1,1 @@
+//! The state database, artifacts and staged Parquet of a warehouse

@@ -1,0 +1,1 @@
+//! Splits, leakage guards, training sets become model versions
