@@ -1,1 +1,18 @@
-//! Ids, clock, seed, digests, suggestions and the Report every mistake becomes
+//! What every crate of Pelton stands on: ids, the clock, the seed, digests, suggestions, and [`Report`], the one shape that
+//! every mistake takes on its way to a person.
+//!
+//! Nothing here does IO, prints, or reads the environment.
+
+pub mod clock;
+pub mod codes;
+pub mod digest;
+pub mod ids;
+pub mod report;
+pub mod seed;
+pub mod suggest;
+
+pub use clock::{Clock, FixedClock, SystemClock, format_time_us, parse_time_us};
+pub use digest::Digest;
+pub use ids::{NodeName, ReceiptId, RunId, VersionId};
+pub use report::{Kind, Place, Report, Reports, Severity};
+pub use seed::Seed;

@@ -1,0 +1,251 @@
+//! [`Engine`]: plan, run, commit. Implemented by the engine crate and by fakes in tests.
+
+use crate::catalog::{Catalog, DataFile};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use futures::stream::{BoxStream, StreamExt};
+use pelton_base::Report;
+use std::sync::Arc;
+
+/// Rows on their way: a schema, then batches of that schema or the error that ended them.
+pub struct BatchStream {
+    /// The columns of every batch.
+    pub schema: SchemaRef,
+    /// The batches.
+    pub batches: BoxStream<'static, Result<RecordBatch, QueryError>>,
+}
+
+impl std::fmt::Debug for BatchStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BatchStream").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+/// Reads a stream to its end.
+pub async fn collect(mut stream: BatchStream) -> Result<Vec<RecordBatch>, QueryError> {
+    let mut batches = Vec::new();
+    while let Some(batch) = stream.batches.next().await {
+        batches.push(batch?);
+    }
+    Ok(batches)
+}
+
+/// A stream of rows that are already in memory.
+pub fn stream_of(schema: SchemaRef, batches: Vec<RecordBatch>) -> BatchStream {
+    BatchStream { schema, batches: futures::stream::iter(batches.into_iter().map(Ok)).boxed() }
+}
+
+/// Why the engine could not do what was asked, in the user's words. `line` and `column` are 1-based places in the SQL.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum QueryError {
+    /// The SQL does not parse.
+    #[error("{message}")]
+    Syntax {
+        /// What is wrong.
+        message: String,
+        /// Where.
+        at: Option<(usize, usize)>,
+    },
+    /// A table is not in the catalog.
+    #[error("there is no table `{name}`")]
+    UnknownTable {
+        /// The name as written.
+        name: String,
+    },
+    /// A column is in none of the inputs.
+    #[error("there is no column `{name}`")]
+    UnknownColumn {
+        /// The name as written, without its qualifier.
+        name: String,
+        /// The table it was asked of, when the name was qualified.
+        table: Option<String>,
+        /// The columns there are.
+        known: Vec<String>,
+        /// Where.
+        at: Option<(usize, usize)>,
+    },
+    /// A function does not exist.
+    #[error("there is no function `{name}`")]
+    UnknownFunction {
+        /// The name as written.
+        name: String,
+        /// A function that may be meant.
+        suggestion: Option<String>,
+    },
+    /// Types do not go together.
+    #[error("{message}")]
+    Type {
+        /// What is wrong.
+        message: String,
+        /// Where.
+        at: Option<(usize, usize)>,
+    },
+    /// The dialect allows it, the engine cannot run it.
+    #[error("{message}")]
+    Unsupported {
+        /// What.
+        message: String,
+    },
+    /// A value in the data made an expression fail (division by zero, a failed cast).
+    #[error("{message}")]
+    Value {
+        /// What is wrong.
+        message: String,
+    },
+    /// The memory limit was reached by something that cannot spill.
+    #[error("the query needs more memory than its limit: {message}")]
+    Memory {
+        /// What could not spill.
+        message: String,
+    },
+    /// A file that the version names is missing or damaged.
+    #[error("{message}")]
+    Damaged {
+        /// Which, and how.
+        message: String,
+    },
+    /// There is no space left on the disk.
+    #[error("no space left on the disk")]
+    DiskFull,
+    /// The storage did not do its part.
+    #[error("{message}")]
+    Storage {
+        /// Its reason.
+        message: String,
+    },
+    /// Another writer committed first.
+    #[error("another writer committed to the table first")]
+    Conflict,
+    /// A defect of Pelton.
+    #[error("{message}")]
+    Internal {
+        /// What happened.
+        message: String,
+    },
+}
+
+impl QueryError {
+    /// The place in the SQL, when known.
+    pub fn at(&self) -> Option<(usize, usize)> {
+        match self {
+            QueryError::Syntax { at, .. } | QueryError::UnknownColumn { at, .. } | QueryError::Type { at, .. } => *at,
+            _ => None,
+        }
+    }
+
+    /// The report of this error; `subject` is what the SQL belongs to, for example "table `orders`". The caller adds the place.
+    pub fn report(&self, subject: &str) -> Report {
+        match self {
+            QueryError::Syntax { message, .. } => Report::error("invalid-sql", format!("{subject}: {message}")),
+            QueryError::UnknownTable { name } => {
+                Report::error("unknown-node", format!("{subject} reads `{name}`, which does not exist"))
+            }
+            QueryError::UnknownColumn { name, table, known, .. } => {
+                let message = match table {
+                    Some(table) => format!("table `{table}` has no column `{name}`"),
+                    None => format!("{subject} names a column `{name}` that none of its inputs has"),
+                };
+                let report =
+                    Report::error("unknown-column", message).suggest(name, known.iter().map(String::as_str));
+                if known.is_empty() { report } else { report.note(format!("columns: {}", list(known))) }
+            }
+            QueryError::UnknownFunction { name, suggestion } => {
+                let report =
+                    Report::error("unknown-function", format!("{subject} calls `{name}`, which does not exist"));
+                match suggestion {
+                    Some(other) => report.hint(format!("did you mean `{other}`?")),
+                    None => report,
+                }
+            }
+            QueryError::Type { message, .. } => Report::error("type-mismatch", format!("{subject}: {message}")),
+            QueryError::Unsupported { message } => Report::error("unsupported-sql", format!("{subject}: {message}")),
+            QueryError::Value { message } => Report::error("type-mismatch", format!("{subject}: {message}")),
+            QueryError::Memory { message } => Report::error("out-of-memory", format!("{subject}: {message}"))
+                .hint("raise `memory` under `[engine]` in pelton.toml"),
+            QueryError::Damaged { message } => Report::error("damaged-table", format!("{subject}: {message}")),
+            QueryError::DiskFull => Report::error("disk-full", format!("{subject}: no space left on the disk")),
+            QueryError::Storage { message } => Report::error("storage-failed", format!("{subject}: {message}")),
+            QueryError::Conflict => Report::error("run-locked", format!("{subject}: {self}")),
+            QueryError::Internal { message } => Report::error("internal", format!("{subject}: {message}")),
+        }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    const SHOWN_MAX: usize = 20;
+    let mut text = names.iter().take(SHOWN_MAX).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN_MAX {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN_MAX));
+    }
+    text
+}
+
+/// What `analyze` finds out about a SELECT without reading data.
+#[derive(Debug, Clone)]
+pub struct Typed {
+    /// The result's columns.
+    pub schema: SchemaRef,
+    /// What makes the result depend on more than the inputs (`now()`, `random()`, an unordered limit); empty when nothing does.
+    pub volatile: Vec<String>,
+}
+
+/// Row-wise expressions, compiled once, evaluated on batches of any length.
+pub trait RowProgram: Send + Sync {
+    /// The results' columns.
+    fn schema(&self) -> SchemaRef;
+    /// Evaluates on rows of the schema that the program was compiled for.
+    fn evaluate(&self, batch: &RecordBatch) -> Result<RecordBatch, QueryError>;
+}
+
+/// Where a table lives: the URL of its folder, ending in `/`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TableLocation(pub String);
+
+/// What a commit does to a table.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The table's columns after the commit.
+    pub schema: SchemaRef,
+    /// Files that become part of the table; they already lie in its folder.
+    pub add: Vec<DataFile>,
+    /// Whether the files that were there before leave the table.
+    pub replace: bool,
+    /// When set, the commit fails with [`QueryError::Conflict`] unless the table is at this version (`-1`: does not exist).
+    pub expect_version: Option<i64>,
+    /// Facts for the log's commit info, such as the run id.
+    pub info: Vec<(String, String)>,
+}
+
+/// The files of a table at a version.
+#[derive(Debug, Clone)]
+pub struct TableFiles {
+    /// The version, counted from 0.
+    pub version: i64,
+    /// The columns.
+    pub schema: SchemaRef,
+    /// The files.
+    pub files: Vec<DataFile>,
+}
+
+/// The query engine.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// Types a SELECT without reading data.
+    fn analyze(&self, catalog: &Catalog, sql: &str) -> Result<Typed, QueryError>;
+
+    /// Runs a SELECT. Rows come in no particular order unless the SELECT orders them.
+    async fn query(&self, catalog: &Catalog, sql: &str) -> Result<BatchStream, QueryError>;
+
+    /// The engine's plan of a SELECT, as text.
+    fn explain(&self, catalog: &Catalog, sql: &str) -> Result<String, QueryError>;
+
+    /// Compiles row-wise expressions `(name, sql)` over `schema`; an expression may name an earlier one.
+    fn compile(&self, schema: SchemaRef, expressions: &[(String, String)]) -> Result<Arc<dyn RowProgram>, QueryError>;
+
+    /// Commits to a Delta table, creating it when it does not exist; gives the new version.
+    async fn commit(&self, table: &TableLocation, commit: Commit) -> Result<i64, QueryError>;
+
+    /// The files of a Delta table at a version, or at the newest; `None` when there is no table.
+    async fn files(&self, table: &TableLocation, version: Option<i64>) -> Result<Option<TableFiles>, QueryError>;
+}

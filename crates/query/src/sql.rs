@@ -1,0 +1,29 @@
+//! Names and literals in SQL text: the only way that our code puts either into a query.
+
+use crate::types;
+use arrow::datatypes::DataType;
+
+/// Quotes an identifier: `"name"`, with quotes inside doubled.
+pub fn ident(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Quotes a dotted name part by part: `pelton.runs` becomes `"pelton"."runs"`.
+pub fn dotted(name: &str) -> String {
+    name.split('.').map(ident).collect::<Vec<_>>().join(".")
+}
+
+/// Quotes several identifiers, separated by commas.
+pub fn idents<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(ident).collect::<Vec<_>>().join(", ")
+}
+
+/// A string literal: `'text'`, with quotes inside doubled.
+pub fn text(value: &str) -> String {
+    format!("'{}'", value.replace('\'', "''"))
+}
+
+/// An expression cast to a type, written in Pelton's type names.
+pub fn cast(expression: &str, data_type: &DataType) -> String {
+    format!("cast({expression} as {})", types::name(data_type))
+}
