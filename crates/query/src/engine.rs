@@ -207,12 +207,9 @@ pub struct TableLocation(pub String);
 pub struct Commit {
     /// The table's columns after the commit.
     pub schema: SchemaRef,
-    /// Files that become part of the table; they already lie in its folder.
-    pub add: Vec<DataFile>,
-    /// Whether the files that were there before leave the table.
-    pub replace: bool,
-    /// When set, the commit fails with [`QueryError::Conflict`] unless the table is at this version (`-1`: does not exist).
-    pub expect_version: Option<i64>,
+    /// All files of the table after the commit; they already lie in its folder. What the table has beyond them leaves it,
+    /// so that a commit can be repeated.
+    pub files: Vec<DataFile>,
     /// Facts for the log's commit info, such as the run id.
     pub info: Vec<(String, String)>,
 }
