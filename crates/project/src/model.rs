@@ -1,7 +1,7 @@
 //! The checked project as values: what the files said, resolved, with the place of everything that a later mistake may name.
 
 use pelton_base::{Digest, NodeName, Place};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -406,7 +406,7 @@ pub struct Derived {
 }
 
 /// `missing = "null" | "refuse"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MissingRule {
     /// The model sees missing values.
@@ -416,7 +416,7 @@ pub enum MissingRule {
 }
 
 /// What a model learns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
     /// One of two or more classes.
