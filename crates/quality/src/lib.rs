@@ -1,1 +1,22 @@
-//! Contracts and checks become SQL, and results with sample rows
+//! Checks: rules become SQL over the staged rows, and the answers become results, sample rows, reports and quarantined rows.
+//!
+//! [`plan`] reads a node's checks once and finds every mistake that can be found without data; [`CheckPlan::verify`] lets the
+//! engine type what is left. [`run`] asks the engine, in one scan for all row-wise rules and table expressions. Nothing here
+//! writes: the runner commits, publishes, and stores what is removed.
+//!
+//! The relation called `staged` is what is checked. A null passes every rule but `not_null` and table expressions.
+
+mod expression;
+mod plan;
+mod quarantine;
+mod report;
+mod rule;
+mod run;
+#[cfg(test)]
+mod tests;
+
+pub use plan::{CheckPlan, STAGED, plan};
+pub use quarantine::{quarantine_rows, quarantine_schema};
+pub use report::report;
+pub use rule::{checked_columns, rule_text};
+pub use run::{CheckResult, Checked, Outcome, run};
