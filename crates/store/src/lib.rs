@@ -1,1 +1,25 @@
-//! The state database, artifacts and staged Parquet of a warehouse
+//! The state database, artifacts and staged Parquet of a warehouse.
+//!
+//! [`Warehouse`] is the folder; [`State`] what is known about runs, versions and environments; [`Artifacts`] byte strings by
+//! digest; [`StageWriter`] writes rows to Parquet that belong to nobody until their version is committed; [`TableDigest`]
+//! says what rows are, independent of their order. No query is run here, and no Delta log is written: that is the engine's.
+
+mod artifacts;
+mod digest;
+mod error;
+mod stage;
+mod state;
+mod stats;
+mod stored;
+mod warehouse;
+
+pub use artifacts::Artifacts;
+pub use digest::TableDigest;
+pub use error::StoreError;
+pub use stage::{StageOptions, StageWriter, Staged};
+pub use state::{
+    Action, CheckOutcome, CheckRecord, ColumnType, Decision, MetricRecord, PastDecision, Publication, PublicationHead,
+    Publish, RunEntry, RunLock, RunRecord, SourceFile, StaleFiles, State, VersionHead, VersionRecord,
+};
+pub use stored::{quarantine_schema, stored_schema, to_stored};
+pub use warehouse::Warehouse;

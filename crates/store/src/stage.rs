@@ -1,0 +1,236 @@
+//! [`StageWriter`]: rows to Parquet files that belong to nobody until a version that names them is committed.
+
+use crate::artifacts::sync_folder;
+use crate::digest::TableDigest;
+use crate::error::StoreError;
+use crate::stats::FileStats;
+use crate::stored::{stored_schema, to_stored};
+use crate::warehouse::Warehouse;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use bytes::Bytes;
+use futures::executor::block_on;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use pelton_base::Digest;
+use pelton_query::DataFile;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How many rows are encoded between two looks at a file's size.
+const CHUNK_ROWS: usize = 16_384;
+
+/// How files are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageOptions {
+    /// The most rows of a file.
+    pub rows_per_file_max: u64,
+    /// The size at which a file is ended. A file is put together in memory, so this bounds memory too: a writer holds at
+    /// most this much and one chunk of rows. Default 64 MiB.
+    pub bytes_per_file_max: u64,
+    /// The rows of a row group. Default 131,072: four or more groups to read in parallel in a table of half a million rows.
+    pub row_group_rows: usize,
+}
+
+impl Default for StageOptions {
+    fn default() -> Self {
+        StageOptions { rows_per_file_max: u64::MAX, bytes_per_file_max: 64 << 20, row_group_rows: 131_072 }
+    }
+}
+
+/// What was staged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Staged {
+    /// The files, relative to the folder, with their statistics. None when there were no rows.
+    pub files: Vec<DataFile>,
+    /// Number of rows.
+    pub rows: u64,
+    /// Size of the files.
+    pub bytes: u64,
+    /// The digest of the rows.
+    pub digest: Digest,
+}
+
+/// Writes rows to `<folder>/<prefix>-<n>.parquet`. Dropping it unfinished deletes what it wrote.
+///
+/// Sync: encoding is work for a thread, not for a task. Columns are cast to their stored types on the way.
+pub struct StageWriter {
+    store: Arc<dyn ObjectStore>,
+    /// Where the store keeps its files, when that is a folder of this machine.
+    root: Option<PathBuf>,
+    folder: String,
+    prefix: String,
+    schema: SchemaRef,
+    options: StageOptions,
+    properties: WriterProperties,
+    digest: TableDigest,
+    files: Vec<DataFile>,
+    open: Option<OpenFile>,
+}
+
+struct OpenFile {
+    writer: ArrowWriter<Vec<u8>>,
+    stats: FileStats,
+    rows: u64,
+}
+
+impl std::fmt::Debug for StageWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StageWriter")
+            .field("folder", &self.folder)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StageWriter {
+    /// A writer of rows of `schema` to `folder` (`tables/<node>` or `quarantine`), a folder of the warehouse.
+    pub fn new(
+        warehouse: &Warehouse,
+        folder: &str,
+        prefix: &str,
+        schema: SchemaRef,
+        options: StageOptions,
+    ) -> Result<Self, StoreError> {
+        let root = Some(warehouse.root().to_path_buf());
+        Self::on(warehouse.files().clone(), root, folder, prefix, &schema, options)
+    }
+
+    fn on(
+        store: Arc<dyn ObjectStore>,
+        root: Option<PathBuf>,
+        folder: &str,
+        prefix: &str,
+        schema: &Schema,
+        options: StageOptions,
+    ) -> Result<Self, StoreError> {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_dictionary_enabled(true)
+            .set_statistics_enabled(EnabledStatistics::Page)
+            .set_max_row_group_row_count(Some(options.row_group_rows.max(1)))
+            .set_created_by("pelton".into())
+            .build();
+        Ok(StageWriter {
+            store,
+            root,
+            folder: folder.to_string(),
+            prefix: prefix.to_string(),
+            schema: stored_schema(schema)?,
+            options,
+            properties,
+            digest: TableDigest::new(schema)?,
+            files: Vec::new(),
+            open: None,
+        })
+    }
+
+    /// The columns as they are stored.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Adds rows.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), StoreError> {
+        let batch = to_stored(batch)?;
+        self.digest.add(&batch)?;
+        let mut at = 0;
+        while at < batch.num_rows() {
+            let written = self.open.as_ref().map_or(0, |open| open.rows);
+            let room = usize::try_from(self.options.rows_per_file_max.max(1) - written).unwrap_or(usize::MAX);
+            let rows = (batch.num_rows() - at).min(CHUNK_ROWS).min(room);
+            self.write_chunk(&batch.slice(at, rows))?;
+            at += rows;
+        }
+        Ok(())
+    }
+
+    fn write_chunk(&mut self, chunk: &RecordBatch) -> Result<(), StoreError> {
+        let action = || format!("write Parquet to `{}`", self.folder);
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => {
+                let writer = ArrowWriter::try_new(Vec::new(), self.schema.clone(), Some(self.properties.clone()))
+                    .map_err(|error| StoreError::caused(action(), &error))?;
+                none.insert(OpenFile { writer, stats: FileStats::new(&self.schema), rows: 0 })
+            }
+        };
+        open.writer.write(chunk).map_err(|error| StoreError::caused(action(), &error))?;
+        open.stats.add(chunk);
+        open.rows += chunk.num_rows() as u64;
+        let bytes = (open.writer.bytes_written() + open.writer.in_progress_size()) as u64;
+        if bytes >= self.options.bytes_per_file_max || open.rows >= self.options.rows_per_file_max.max(1) {
+            self.end_file()?;
+        }
+        Ok(())
+    }
+
+    fn end_file(&mut self) -> Result<(), StoreError> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let name = format!("{}-{}.parquet", self.prefix, self.files.len());
+        let action = || format!("write `{}/{name}`", self.folder);
+        let bytes = open.writer.into_inner().map_err(|error| StoreError::caused(action(), &error))?;
+        let size = bytes.len() as u64;
+        block_on(self.store.put(&self.object(&name), Bytes::from(bytes).into()))
+            .map_err(|error| StoreError::caused(action(), &error))?;
+        self.files.push(DataFile { path: name, bytes: size, rows: open.rows, stats: Some(open.stats.json()) });
+        Ok(())
+    }
+
+    /// Ends the last file; all of them are on the disk when this returns, because the commit that will name them may outlive
+    /// a power failure.
+    pub fn finish(mut self) -> Result<Staged, StoreError> {
+        self.end_file()?;
+        self.sync()?;
+        let files = std::mem::take(&mut self.files);
+        let bytes = files.iter().map(|file| file.bytes).sum();
+        Ok(Staged { bytes, rows: self.digest.rows(), digest: self.digest.finish(), files })
+    }
+
+    /// Deletes what was written.
+    pub fn abort(mut self) -> Result<(), StoreError> {
+        self.delete()
+    }
+
+    fn delete(&mut self) -> Result<(), StoreError> {
+        self.open = None;
+        for file in std::mem::take(&mut self.files) {
+            match block_on(self.store.delete(&self.object(&file.path))) {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => {
+                    return Err(StoreError::caused(format!("delete `{}/{}`", self.folder, file.path), &error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn object(&self, name: &str) -> ObjectPath {
+        ObjectPath::from(format!("{}/{name}", self.folder))
+    }
+
+    /// The store's put ends in the page cache of this machine; a bucket's does not, and needs no more.
+    fn sync(&self) -> Result<(), StoreError> {
+        let Some(root) = &self.root else { return Ok(()) };
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        let folder = root.join(&self.folder);
+        let synced = self.files.iter().try_for_each(|file| File::open(folder.join(&file.path))?.sync_all());
+        synced
+            .and_then(|()| sync_folder(&folder))
+            .and_then(|()| sync_folder(folder.parent().unwrap_or(root)))
+            .map_err(|error| StoreError::io(format!("write `{}`", self.folder), &error))
+    }
+}
+
+impl Drop for StageWriter {
+    fn drop(&mut self) {
+        // Best effort: what stays is known to the state database and is deleted by the next run.
+        let _ = self.delete();
+    }
+}

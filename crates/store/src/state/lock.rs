@@ -1,0 +1,65 @@
+//! [`RunLock`]: one run at a time, by a lock that the operating system takes back when its process dies.
+
+use super::State;
+use crate::error::StoreError;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+
+/// Held by the one run that may write; given back when dropped, or when the process dies.
+#[derive(Debug)]
+pub struct RunLock {
+    /// The lock lives as long as the open file.
+    _file: File,
+}
+
+impl State {
+    /// Takes the run lock, or says who holds it. Never waits.
+    pub fn lock_run(&self) -> Result<RunLock, StoreError> {
+        let path = self.root.join("run.lock");
+        let failed = |error: std::io::Error| StoreError::io(format!("lock `{}`", path.display()), &error);
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                // The holder writes its number after it took the lock, so there may be none yet.
+                let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                return Err(StoreError::RunLocked { pid });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(failed)?;
+        Ok(RunLock { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{StoreError, Warehouse};
+
+    #[test]
+    fn a_second_run_is_refused_until_the_first_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (Warehouse::open(folder.path()).unwrap(), Warehouse::open(folder.path()).unwrap());
+        let held = one.state().lock_run().unwrap();
+        let error = two.state().lock_run().unwrap_err();
+        assert!(matches!(error, StoreError::RunLocked { pid: Some(pid) } if pid == std::process::id()), "{error:?}");
+        assert_eq!(error.report().code, "run-locked");
+        drop(held);
+        two.state().lock_run().unwrap();
+    }
+
+    #[test]
+    fn a_file_that_a_dead_process_left_does_not_hold_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let warehouse = Warehouse::open(folder.path()).unwrap();
+        std::fs::write(folder.path().join("run.lock"), "4194304999\n").unwrap();
+        let _held = warehouse.state().lock_run().unwrap();
+        let text = std::fs::read_to_string(folder.path().join("run.lock")).unwrap();
+        assert_eq!(text.trim(), std::process::id().to_string());
+    }
+}

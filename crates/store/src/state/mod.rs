@@ -1,0 +1,222 @@
+//! [`State`]: the state database, an SQLite file in the warehouse folder.
+//!
+//! One connection behind a mutex: a statement takes microseconds, so readers of one process wait for each other rather than
+//! share a pool. Every write that spans rows is one transaction. Readers in other processes are never blocked: the database
+//! is in WAL mode.
+
+mod history;
+mod lock;
+mod publications;
+mod records;
+mod runs;
+mod schema;
+mod versions;
+
+pub use lock::RunLock;
+pub use records::{
+    Action, CheckOutcome, CheckRecord, ColumnType, Decision, MetricRecord, PastDecision, Publication, PublicationHead,
+    Publish, RunEntry, RunRecord, SourceFile, StaleFiles, VersionHead, VersionRecord,
+};
+
+use crate::error::StoreError;
+use pelton_base::Digest;
+use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior};
+use schema::Found;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The file's name in the warehouse folder.
+pub(crate) const FILE_NAME: &str = "state.db";
+
+/// How long Pelton waits for another process that holds the database.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many prepared statements are kept; there are about fifty in this module.
+const STATEMENTS_KEPT: usize = 64;
+
+/// The state database.
+#[derive(Debug)]
+pub struct State {
+    connection: Mutex<Connection>,
+    root: PathBuf,
+    path: PathBuf,
+    busy_timeout: Duration,
+}
+
+impl State {
+    /// Opens the database in `root`, creating it when it is not there.
+    pub(crate) fn open(root: &Path, busy_timeout: Duration) -> Result<Self, StoreError> {
+        let opened = Self::open_with(root, busy_timeout, OpenFlags::SQLITE_OPEN_CREATE)?;
+        Ok(opened.expect("a database that may be created is there"))
+    }
+
+    /// Opens the database in `root`; `None` when its creation was not finished.
+    pub(crate) fn open_existing(root: &Path, busy_timeout: Duration) -> Result<Option<Self>, StoreError> {
+        Self::open_with(root, busy_timeout, OpenFlags::empty())
+    }
+
+    fn open_with(root: &Path, busy_timeout: Duration, create: OpenFlags) -> Result<Option<Self>, StoreError> {
+        let path = root.join(FILE_NAME);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
+        let failed = |error: rusqlite::Error| StoreError::sqlite(&path, waited_ms(busy_timeout), &error);
+        let mut connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
+        connection.busy_timeout(busy_timeout).map_err(failed)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        match schema::look(&connection).map_err(failed)? {
+            Found::Format(found) if found > schema::FORMAT => {
+                return Err(StoreError::NewerWarehouse { found, known: schema::FORMAT });
+            }
+            Found::Foreign => {
+                return Err(StoreError::DamagedState { path, reason: "it is not a Pelton state database".into() });
+            }
+            Found::Empty if create.is_empty() => return Ok(None),
+            found => {
+                prepare(&connection, busy_timeout).map_err(failed)?;
+                if found != Found::Format(schema::FORMAT) {
+                    schema::migrate(&mut connection).map_err(failed)?;
+                }
+            }
+        }
+        let root = root.to_path_buf();
+        Ok(Some(State { connection: Mutex::new(connection), root, path, busy_timeout }))
+    }
+
+    /// Reads the whole database and says whether it is sound; takes time in proportion to its size.
+    pub fn verify(&self) -> Result<(), StoreError> {
+        let answer =
+            self.read(|connection| connection.query_row("pragma quick_check(1)", [], |row| row.get::<_, String>(0)))?;
+        if answer == "ok" { Ok(()) } else { Err(self.damaged(answer)) }
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic elsewhere leaves no half of a transaction: dropping one rolls it back.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        query(&self.connection()).map_err(|error| self.failed(&error))
+    }
+
+    /// Runs `change` in one transaction, which takes the write lock at once: upgrading a read lock could fail halfway.
+    fn write<T>(&self, change: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>) -> Result<T, StoreError> {
+        let mut connection = self.connection();
+        let attempt = || {
+            let transaction = Transaction::new(&mut connection, TransactionBehavior::Immediate)?;
+            let value = change(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        attempt().map_err(|failure: Failure| match failure {
+            Failure::Sqlite(error) => self.failed(&error),
+            Failure::Store(error) => *error,
+        })
+    }
+
+    fn failed(&self, error: &rusqlite::Error) -> StoreError {
+        StoreError::sqlite(&self.path, waited_ms(self.busy_timeout), error)
+    }
+
+    fn damaged(&self, reason: impl Into<String>) -> StoreError {
+        StoreError::DamagedState { path: self.path.clone(), reason: reason.into() }
+    }
+}
+
+/// Why a transaction was given up: SQLite's reason, or ours.
+enum Failure {
+    Sqlite(rusqlite::Error),
+    Store(Box<StoreError>),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Failure::Sqlite(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Failure::Store(Box::new(error))
+    }
+}
+
+fn waited_ms(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Sets what holds for a connection.
+///
+/// `synchronous = full`: a commit is on the disk when it returns. With `normal` a power failure may take back the last
+/// transactions, and a publication that was announced must not come undone, nor a version whose Delta commit outlived it.
+/// It costs one fsync a transaction, and a run makes a handful of transactions a built node, each of which syncs its data
+/// files anyway.
+fn prepare(connection: &Connection, busy_timeout: Duration) -> rusqlite::Result<()> {
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if mode != "wal" {
+        // SQLite does not wait for other processes while it changes the mode, so we do: two first runs may meet here.
+        let start = Instant::now();
+        loop {
+            match connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0)) {
+                Err(error) if is_busy(&error) && start.elapsed() < busy_timeout => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(error) => return Err(error),
+                Ok(_) => break,
+            }
+        }
+    }
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // Temporary tables and sorts stay in memory: the state is small.
+    connection.pragma_update(None, "temp_store", "memory")
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode;
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// Counts are stored in SQLite's signed integers; none that Pelton counts comes near the limit.
+fn count(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Reads column `at` with `parse`; what does not parse is damage.
+fn parsed<T>(row: &Row<'_>, at: usize, parse: impl FnOnce(&str) -> Option<T>) -> rusqlite::Result<T> {
+    let text = row.get_ref(at)?.as_str()?;
+    parse(text).ok_or_else(|| unreadable(at, format!("column {at} holds `{text}`")))
+}
+
+fn digest_at(row: &Row<'_>, at: usize) -> rusqlite::Result<Digest> {
+    parsed(row, at, Digest::parse)
+}
+
+fn count_at(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(at)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(at, value))
+}
+
+fn json_at<T: DeserializeOwned>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
+    serde_json::from_str(row.get_ref(at)?.as_str()?).map_err(|error| unreadable(at, error.to_string()))
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("records have text keys and no failing serialisers")
+}
+
+/// Compressed JSON. Level 1: file lists repeat themselves so much that higher levels gain little.
+fn blob(value: &impl Serialize) -> Vec<u8> {
+    zstd::bulk::compress(json(value).as_bytes(), 1).expect("compressing into memory does not fail")
+}
+
+fn blob_at<T: DeserializeOwned>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
+    let bytes = row.get_ref(at)?.as_blob()?;
+    let text = zstd::stream::decode_all(bytes).map_err(|error| unreadable(at, error.to_string()))?;
+    serde_json::from_slice(&text).map_err(|error| unreadable(at, error.to_string()))
+}
+
+fn unreadable(at: usize, reason: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, reason.into())
+}

@@ -1,0 +1,365 @@
+//! What the state database holds, as values.
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use pelton_base::{Digest, NodeName, RunId, VersionId};
+use pelton_query::{DataFile, types};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A run as it begins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Its id.
+    pub id: RunId,
+    /// The environment it may publish to.
+    pub environment: String,
+    /// When it began, microseconds since the epoch.
+    pub started_at_us: i64,
+    /// The command line.
+    pub command: String,
+    /// The process.
+    pub pid: u32,
+}
+
+/// A run as it is known now.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunEntry {
+    /// How it began.
+    #[serde(flatten)]
+    pub begun: RunRecord,
+    /// When it ended; absent while it runs, and for ever when it was killed.
+    pub finished_at_us: Option<i64>,
+    /// `published`, `nothing`, `failed` or `interrupted`; absent as `finished_at_us` is.
+    pub outcome: Option<String>,
+    /// The publication it made.
+    pub publication: Option<i64>,
+    /// What the run told at its end.
+    pub summary: Value,
+}
+
+/// A column and its type, in Pelton's type names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnType {
+    /// The column's name.
+    pub name: String,
+    /// The type as [`pelton_query::types::name`] writes it.
+    #[serde(rename = "type")]
+    pub data_type: String,
+}
+
+impl ColumnType {
+    /// The columns of a schema.
+    pub fn of(schema: &Schema) -> Vec<ColumnType> {
+        let column =
+            |field: &Arc<Field>| ColumnType { name: field.name().clone(), data_type: types::name(field.data_type()) };
+        schema.fields().iter().map(column).collect()
+    }
+
+    /// The schema of columns; all fields may be null.
+    pub fn schema(columns: &[ColumnType]) -> SchemaRef {
+        let field = |column: &ColumnType| {
+            // The names were written by `types::name`; one that does not read back is from a later Pelton, whose database
+            // this program refuses to open.
+            let data_type = types::parse(&column.data_type).unwrap_or(DataType::Utf8);
+            Field::new(&column.name, data_type, true)
+        };
+        Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+    }
+}
+
+/// An immutable state of a node.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VersionRecord {
+    /// Its id.
+    pub id: VersionId,
+    /// The node.
+    pub node: NodeName,
+    /// `source`, `table` or `model`.
+    pub kind: String,
+    /// The run that built it.
+    pub run: RunId,
+    /// What it was built from, as one digest: plan, settings, the parents' versions.
+    pub fingerprint: Digest,
+    /// What it is, as one digest: its rows and schema, or a model's bytes.
+    pub digest: Digest,
+    /// When it was built, microseconds since the epoch.
+    pub built_at_us: i64,
+    /// Its columns.
+    pub columns: Vec<ColumnType>,
+    /// Number of rows.
+    pub rows: u64,
+    /// Size of its files in bytes.
+    pub bytes: u64,
+    /// The version of its Delta table, once it is committed.
+    pub delta_version: Option<i64>,
+    /// Its files, relative to the table's folder.
+    pub files: Arc<Vec<DataFile>>,
+    /// The versions that it was built from.
+    pub inputs: Vec<(NodeName, VersionId)>,
+    /// Files of rows that went to quarantine, relative to `quarantine/`.
+    pub quarantine: Vec<DataFile>,
+    /// How many rows went to quarantine.
+    pub quarantined: u64,
+    /// How many rows a declared rule dropped.
+    pub dropped: u64,
+    /// What else its kind knows: a model's card, a source's counts.
+    pub detail: Value,
+}
+
+impl VersionRecord {
+    /// The columns as a schema; all fields may be null.
+    pub fn schema(&self) -> SchemaRef {
+        ColumnType::schema(&self.columns)
+    }
+
+    /// The part that is read without the file lists.
+    pub fn head(&self) -> VersionHead {
+        VersionHead {
+            id: self.id.clone(),
+            node: self.node.clone(),
+            kind: self.kind.clone(),
+            run: self.run.clone(),
+            fingerprint: self.fingerprint,
+            digest: self.digest,
+            built_at_us: self.built_at_us,
+            rows: self.rows,
+            bytes: self.bytes,
+            delta_version: self.delta_version,
+            quarantined: self.quarantined,
+            dropped: self.dropped,
+        }
+    }
+}
+
+/// A version without columns, files, inputs and detail: cheap to read for every node of an environment at once.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VersionHead {
+    /// Its id.
+    pub id: VersionId,
+    /// The node.
+    pub node: NodeName,
+    /// `source`, `table` or `model`.
+    pub kind: String,
+    /// The run that built it.
+    pub run: RunId,
+    /// What it was built from.
+    pub fingerprint: Digest,
+    /// What it is.
+    pub digest: Digest,
+    /// When it was built, microseconds since the epoch.
+    pub built_at_us: i64,
+    /// Number of rows.
+    pub rows: u64,
+    /// Size of its files in bytes.
+    pub bytes: u64,
+    /// The version of its Delta table, once it is committed.
+    pub delta_version: Option<i64>,
+    /// How many rows went to quarantine.
+    pub quarantined: u64,
+    /// How many rows a declared rule dropped.
+    pub dropped: u64,
+}
+
+/// A file that a source's version has taken in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// The file, relative to the project where possible.
+    pub path: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// When it was last modified, microseconds since the epoch.
+    pub modified_us: i64,
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// Rows taken in.
+    pub rows: u64,
+    /// Rows that went to quarantine.
+    pub quarantined: u64,
+    /// Rows that a declared rule dropped.
+    pub dropped: u64,
+    /// The data files with its rows, relative to the table's folder.
+    pub data: Vec<DataFile>,
+    /// The files with its rows in quarantine, relative to `quarantine/`.
+    pub quarantine: Vec<DataFile>,
+    /// The columns found in it.
+    pub columns: Vec<ColumnType>,
+}
+
+/// What a run asks to be published.
+#[derive(Debug, Clone)]
+pub struct Publish<'a> {
+    /// The environment.
+    pub environment: &'a str,
+    /// The run.
+    pub run: &'a RunId,
+    /// When, microseconds since the epoch.
+    pub at_us: i64,
+    /// All nodes of the environment after the publication.
+    pub nodes: &'a BTreeMap<NodeName, VersionId>,
+    /// The environment's publication that the run began with; `None` when it had none.
+    pub expect: Option<i64>,
+}
+
+/// A state of an environment: what stood at which version.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Publication {
+    /// Its number; grows over all environments.
+    pub id: i64,
+    /// The environment.
+    pub environment: String,
+    /// The run that published.
+    pub run: RunId,
+    /// When, microseconds since the epoch.
+    pub at_us: i64,
+    /// Node to version.
+    pub nodes: BTreeMap<NodeName, VersionId>,
+}
+
+/// A publication without its map.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PublicationHead {
+    /// Its number; grows over all environments.
+    pub id: i64,
+    /// The environment.
+    pub environment: String,
+    /// The run that published.
+    pub run: RunId,
+    /// When, microseconds since the epoch.
+    pub at_us: i64,
+    /// How many nodes it has.
+    pub nodes: u64,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $word)] $variant),*
+        }
+
+        impl $name {
+            /// The word as stored and printed.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word),* }
+            }
+
+            /// Reads the word back.
+            pub fn parse(word: &str) -> Option<Self> {
+                match word { $($word => Some($name::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+words! {
+    /// What a run did with a node.
+    Action {
+        /// It made a new version.
+        Built = "built",
+        /// Nothing that it depends on changed.
+        Skipped = "skipped",
+        /// An earlier version was built from the same, and serves again.
+        Reused = "reused",
+        /// Something that it reads failed.
+        Withheld = "withheld",
+        /// It could not be built, or broke a check.
+        Failed = "failed",
+        /// A model that missed its gate.
+        Held = "held",
+    }
+}
+
+words! {
+    /// How a check ended.
+    CheckOutcome {
+        /// The rows meet the rule.
+        Passed = "passed",
+        /// They do not, and the check stops or moves rows to quarantine.
+        Failed = "failed",
+        /// They do not, and the check only warns.
+        Warned = "warned",
+    }
+}
+
+/// What a run did with a node, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The node.
+    pub node: NodeName,
+    /// What was done.
+    pub action: Action,
+    /// Why, as a sentence.
+    pub reason: String,
+    /// Why, as data.
+    pub detail: Value,
+}
+
+/// A decision with the run that made it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PastDecision {
+    /// The run.
+    pub run: RunId,
+    /// When the run began, microseconds since the epoch.
+    pub at_us: i64,
+    /// The decision.
+    #[serde(flatten)]
+    pub decision: Decision,
+}
+
+/// The result of a check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckRecord {
+    /// The node.
+    pub node: NodeName,
+    /// The version that was checked; it is not in the database when the check stopped it.
+    pub version: Option<VersionId>,
+    /// The check's name.
+    pub name: String,
+    /// The rule as written.
+    pub rule: String,
+    /// `stop`, `quarantine` or `warn`.
+    pub on_fail: String,
+    /// How it ended.
+    pub outcome: CheckOutcome,
+    /// Rows that break it.
+    pub failed_rows: u64,
+    /// Rows that were checked.
+    pub rows: u64,
+    /// Some rows that break it.
+    pub samples: Value,
+    /// When, microseconds since the epoch.
+    pub at_us: i64,
+}
+
+/// A metric of a model's version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricRecord {
+    /// The run.
+    pub run: RunId,
+    /// The model.
+    pub node: NodeName,
+    /// Its version.
+    pub version: VersionId,
+    /// The learner.
+    pub learner: String,
+    /// The part of the examples: `train`, `valid`, `test`.
+    pub part: String,
+    /// The metric.
+    pub metric: String,
+    /// Its value; not a number where the metric is undefined.
+    pub value: f64,
+}
+
+/// Files that a run may have left behind: all whose name in `folder` begins with `prefix`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaleFiles {
+    /// The run.
+    pub run: RunId,
+    /// The folder, relative to the warehouse.
+    pub folder: String,
+    /// How the names begin.
+    pub prefix: String,
+}
