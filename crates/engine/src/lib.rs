@@ -1,1 +1,20 @@
-//! The query engine behind the port; the only crate that names datafusion and deltalake
+//! The query engine behind the port: DataFusion for SQL, delta-rs for table logs.
+//!
+//! The only crate that names either. Their errors are translated here (`error`), so that their words never reach a user.
+//! Beside their operators it has Pelton's own: the as-of join (`asof`), and scoring inside SQL (`score`).
+
+mod asof;
+mod compile;
+mod context;
+mod delta;
+mod error;
+mod local;
+mod provider;
+mod rewrite;
+mod score;
+mod volatile;
+
+#[cfg(test)]
+mod tests;
+
+pub use local::{LocalEngine, Limits};

@@ -1,0 +1,152 @@
+//! One query's view of the world: the catalog's names as DataFusion table sources.
+
+use crate::{error, provider, rewrite, score};
+use chrono::{DateTime, TimeZone, Utc};
+use datafusion::catalog::{MemTable, TableProvider};
+use datafusion::common::{DataFusionError, Result, TableReference, plan_err};
+use datafusion::config::ConfigOptions;
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
+use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::sql::planner::{ParserOptions, SqlToRel};
+use pelton_query::{Catalog, QueryError, Relation};
+use sqlparser::ast::Statement;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use arrow::datatypes::{DataType, SchemaRef};
+
+/// A session state with a catalog's names bound.
+pub(crate) struct Bound<'a> {
+    state: SessionState,
+    catalog: &'a Catalog,
+    scorers: HashMap<String, Arc<ScalarUDF>>,
+    /// Sources made so far, so that a table that is named twice is one object; and the views being planned, against cycles.
+    made: Mutex<HashMap<String, Arc<dyn TableSource>>>,
+}
+
+impl<'a> Bound<'a> {
+    pub(crate) fn new(base: &SessionState, catalog: &'a Catalog) -> Self {
+        let mut state = base.clone();
+        let now = catalog.now_us.and_then(time_of).unwrap_or_else(Utc::now);
+        state.execution_props_mut().query_execution_start_time = Some(now);
+        let scorers = catalog
+            .scorers
+            .iter()
+            .map(|(name, scorer)| (name.clone(), Arc::new(score::udf(name, scorer.clone()))))
+            .collect();
+        Bound { state, catalog, scorers, made: Mutex::default() }
+    }
+
+    /// Plans a parsed SELECT.
+    pub(crate) fn plan(&self, statement: Statement) -> std::result::Result<LogicalPlan, QueryError> {
+        let options = ParserOptions::from(&self.state.config_options().sql_parser);
+        SqlToRel::new_with_options(self, options).sql_statement_to_plan(statement).map_err(error::translate)
+    }
+
+    pub(crate) fn into_state(self) -> SessionState {
+        self.state
+    }
+
+    fn source(&self, name: &str) -> Result<Arc<dyn TableSource>> {
+        if let Some(source) = self.made.lock().expect("no planning panics while it holds the lock").get(name) {
+            return Ok(source.clone());
+        }
+        let relation = match self.catalog.relations.get(name) {
+            Some(relation) => relation,
+            None => {
+                return Err(DataFusionError::External(Box::new(QueryError::UnknownTable { name: name.to_string() })));
+            }
+        };
+        let provider: Arc<dyn TableProvider> = match relation {
+            Relation::Typed(schema) => Arc::new(provider::Typed::new(name, schema.clone())),
+            Relation::Files { schema, folder, files } => {
+                Arc::new(provider::Files::new(schema.clone(), folder, files.clone())?)
+            }
+            Relation::Batches(schema, batches) => Arc::new(MemTable::try_new(schema.clone(), vec![batches.clone()])?),
+            Relation::View(sql) => {
+                let statement = rewrite::parse(sql, &self.catalog.predicts).map_err(external)?;
+                Arc::new(ViewTable::new(self.plan(statement).map_err(external)?, None))
+            }
+        };
+        let source = provider_as_source(provider);
+        self.made.lock().expect("no planning panics while it holds the lock").insert(name.to_string(), source.clone());
+        Ok(source)
+    }
+}
+
+fn external(error: QueryError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+fn time_of(us: i64) -> Option<DateTime<Utc>> {
+    Utc.timestamp_micros(us).single()
+}
+
+impl ContextProvider for Bound<'_> {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        match name {
+            TableReference::Bare { table } => self.source(&table),
+            TableReference::Partial { schema, table } => self.source(&format!("{schema}.{table}")),
+            TableReference::Full { catalog, schema, table } => self.source(&format!("{catalog}.{schema}.{table}")),
+        }
+    }
+
+    fn get_table_function_source(
+        &self,
+        name: &str,
+        _: Vec<datafusion::logical_expr::Expr>,
+    ) -> Result<Arc<dyn TableSource>> {
+        plan_err!("Invalid function '{name}'.")
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.scorers.get(name).or_else(|| self.state.scalar_functions().get(name)).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}

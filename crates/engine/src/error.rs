@@ -1,0 +1,198 @@
+//! The engine's errors in the user's words. Everything that leaves this crate went through here.
+
+use arrow::error::ArrowError;
+use datafusion::common::{DataFusionError, SchemaError, Span};
+use pelton_query::QueryError;
+use sqlparser::parser::ParserError;
+
+/// Translates an error of the query engine.
+pub(crate) fn translate(error: DataFusionError) -> QueryError {
+    translate_at(error, None)
+}
+
+type At = Option<(usize, usize)>;
+
+fn translate_at(error: DataFusionError, at: At) -> QueryError {
+    match error {
+        DataFusionError::Context(_, inner) => translate_at(*inner, at),
+        DataFusionError::Diagnostic(diagnostic, inner) => {
+            let found = diagnostic.span.and_then(place);
+            translate_at(*inner, found.or(at))
+        }
+        DataFusionError::Collection(errors) => match errors.into_iter().next() {
+            Some(first) => translate_at(first, at),
+            None => QueryError::Internal { message: "the engine failed without a reason".into() },
+        },
+        DataFusionError::Shared(inner) => match std::sync::Arc::try_unwrap(inner) {
+            Ok(inner) => translate_at(inner, at),
+            Err(inner) => by_text(&inner.to_string(), at),
+        },
+        DataFusionError::External(inner) => match inner.downcast::<QueryError>() {
+            Ok(ours) => *ours,
+            Err(other) => match other.downcast::<DataFusionError>() {
+                Ok(inner) => translate_at(*inner, at),
+                Err(other) => by_text(&other.to_string(), at),
+            },
+        },
+        DataFusionError::SchemaError(error, _) => schema(*error, at),
+        DataFusionError::SQL(error, _) => syntax(&error),
+        DataFusionError::ArrowError(error, _) => arrow(*error, at),
+        DataFusionError::ParquetError(error) => QueryError::Damaged { message: clean(&error.to_string()) },
+        DataFusionError::ObjectStore(error) => storage(&error),
+        DataFusionError::IoError(error) => io(&error),
+        DataFusionError::ResourcesExhausted(message) => QueryError::Memory { message: first_line(&message) },
+        DataFusionError::NotImplemented(message) => QueryError::Unsupported { message: clean(&message) },
+        DataFusionError::Plan(message) => by_text(&message, at),
+        DataFusionError::Execution(message) => QueryError::Value { message: clean(&message) },
+        DataFusionError::Internal(message) => by_text(&message, at),
+        other => by_text(&other.to_string(), at),
+    }
+}
+
+fn place(span: Span) -> At {
+    (span.start.line > 0).then_some((span.start.line as usize, span.start.column as usize))
+}
+
+/// An error of the SQL parser; its text ends in `at Line: 1, Column: 8`.
+pub(crate) fn syntax(error: &ParserError) -> QueryError {
+    let text = match error {
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.clone(),
+        ParserError::RecursionLimitExceeded => "the SQL is nested too deeply".to_string(),
+    };
+    let (message, at) = match text.rsplit_once(" at Line: ") {
+        Some((message, rest)) => {
+            let mut numbers = rest.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok());
+            (message.to_string(), numbers.next().zip(numbers.next()))
+        }
+        None => (text, None),
+    };
+    QueryError::Syntax { message: message.replace("Expected: ", "expected ").replace(", found: ", ", found "), at }
+}
+
+fn schema(error: SchemaError, at: At) -> QueryError {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let table = field.relation.as_ref().map(|table| table.table().to_string());
+            let at = at.or_else(|| field.spans.first().and_then(place));
+            let mut known: Vec<String> = valid_fields
+                .iter()
+                .filter(|valid| field.relation.is_none() || valid.relation == field.relation)
+                .map(|valid| valid.name.clone())
+                .collect();
+            known.dedup();
+            // A qualifier that no table has is a mistake in the qualifier, so all columns are shown.
+            let table = if known.is_empty() { None } else { table };
+            if known.is_empty() {
+                known = valid_fields.iter().map(|valid| valid.name.clone()).collect();
+            }
+            QueryError::UnknownColumn { name: field.name.clone(), table, known, at }
+        }
+        SchemaError::AmbiguousReference { field } => QueryError::Type {
+            message: format!("column `{}` is in more than one of the tables; write TABLE.{}", field.name, field.name),
+            at: at.or_else(|| field.spans.first().and_then(place)),
+        },
+        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+            QueryError::Type { message: format!("two columns are called `{name}`; name one of them with AS"), at }
+        }
+    }
+}
+
+fn arrow(error: ArrowError, at: At) -> QueryError {
+    match error {
+        ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
+            Ok(inner) => translate_at(*inner, at),
+            Err(other) => by_text(&other.to_string(), at),
+        },
+        ArrowError::DivideByZero => QueryError::Value { message: "division by zero; write `x / nullif(y, 0)`".into() },
+        ArrowError::IoError(_, error) => io(&error),
+        ArrowError::SchemaError(message) => QueryError::Type { message: clean(&message), at },
+        ArrowError::NotYetImplemented(message) => QueryError::Unsupported { message: clean(&message) },
+        other => QueryError::Value { message: clean(&other.to_string()) },
+    }
+}
+
+/// An error of the object store.
+pub(crate) fn storage(error: &object_store::Error) -> QueryError {
+    match error {
+        object_store::Error::NotFound { path, .. } => {
+            QueryError::Damaged { message: format!("the data file {path} is missing") }
+        }
+        other => {
+            let text = other.to_string();
+            if text.contains("No space left") { QueryError::DiskFull } else { QueryError::Storage { message: text } }
+        }
+    }
+}
+
+/// An error of the operating system.
+pub(crate) fn io(error: &std::io::Error) -> QueryError {
+    if error.kind() == std::io::ErrorKind::StorageFull {
+        QueryError::DiskFull
+    } else {
+        QueryError::Storage { message: error.to_string() }
+    }
+}
+
+/// What the engine says in words only.
+fn by_text(text: &str, at: At) -> QueryError {
+    let text = text
+        .trim_start_matches("Error during planning: ")
+        .trim_start_matches("External error: ")
+        .trim_start_matches("Execution error: ");
+    if let Some(rest) = text.strip_prefix("Invalid function '") {
+        let (name, rest) = rest.split_once('\'').unwrap_or((rest, ""));
+        let suggestion = rest.split_once("Did you mean '").and_then(|(_, rest)| rest.split_once('\''));
+        let suggestion = suggestion
+            .and_then(|(word, _)| pelton_base::suggest::did_you_mean(name, [word]))
+            .map(str::to_string);
+        return QueryError::UnknownFunction { name: name.to_string(), suggestion };
+    }
+    if text.contains("No space left") {
+        return QueryError::DiskFull;
+    }
+    if text.contains("not found") && text.contains("Object at location") {
+        return QueryError::Damaged { message: clean(text) };
+    }
+    if text.contains("Parquet error") || text.contains("Parquet file") {
+        return QueryError::Damaged { message: clean(text) };
+    }
+    if text.starts_with("This feature is not implemented") || text.contains("not supported") {
+        return QueryError::Unsupported { message: clean(text) };
+    }
+    QueryError::Type { message: clean(text), at }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_string()
+}
+
+/// Takes the engine's own words out of a message: type names become Pelton's, prefixes go, the first letter is lower case.
+fn clean(text: &str) -> String {
+    const TYPES: [(&str, &str); 20] = [
+        ("LargeUtf8", "text"), ("Utf8View", "text"), ("Utf8", "text"), ("UInt8", "smallint"), ("UInt16", "int"),
+        ("UInt32", "bigint"), ("UInt64", "bigint"), ("Int8", "tinyint"), ("Int16", "smallint"), ("Int32", "int"),
+        ("Int64", "bigint"), ("Float32", "real"), ("Float64", "double"), ("Boolean", "boolean"), ("Date32", "date"),
+        ("Decimal128", "decimal"), ("Timestamp(µs, \"UTC\")", "timestamp"), ("Timestamp(ns)", "timestamp"),
+        ("Timestamp(µs)", "timestamp"), ("Timestamp(ns, \"UTC\")", "timestamp"),
+    ];
+    const PREFIXES: [&str; 8] = [
+        "Error during planning: ", "This feature is not implemented: ", "Arrow error: ", "Execution error: ",
+        "External error: ", "Cast error: ", "Compute error: ", "Parquet error: ",
+    ];
+    let mut text = first_line(text);
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
+        text = rest.to_string();
+    }
+    for (theirs, ours) in TYPES {
+        text = text.replace(theirs, ours);
+    }
+    let text = text.replace("DataFusion", "the engine");
+    let text = text.trim_end_matches('.');
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) if chars.clone().next().is_none_or(|second| !second.is_uppercase()) => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => text.to_string(),
+    }
+}

@@ -1,0 +1,145 @@
+//! [`LocalEngine`]: the engine in this process, with a memory limit under which sorts, joins and aggregations spill.
+
+use crate::context::Bound;
+use crate::{asof, compile, delta, error, rewrite, volatile};
+use async_trait::async_trait;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::context::SessionState;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SessionConfig;
+use futures::StreamExt;
+use pelton_query::{BatchStream, Catalog, Commit, Engine, QueryError, RowProgram, TableFiles, TableLocation, Typed};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+/// What a query may use.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes that sorts, joins and aggregations of all queries together may hold before they spill.
+    pub memory_bytes: usize,
+    /// Threads; 0 means one a core.
+    pub threads: usize,
+    /// Where spilled rows go; the system's temporary folder when absent.
+    pub spill_dir: Option<PathBuf>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { memory_bytes: 1 << 30, threads: 0, spill_dir: None }
+    }
+}
+
+/// The engine in this process.
+pub struct LocalEngine {
+    /// Functions, optimizer and memory pool; every query works on its own copy.
+    base: SessionState,
+}
+
+impl std::fmt::Debug for LocalEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalEngine").finish_non_exhaustive()
+    }
+}
+
+/// How many consumers an out-of-memory message names.
+const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(3).expect("3 is not zero");
+
+impl LocalEngine {
+    /// An engine within `limits`.
+    pub fn new(limits: &Limits) -> Result<Self, QueryError> {
+        let mut disk = DiskManagerBuilder::default();
+        if let Some(dir) = &limits.spill_dir {
+            disk = disk.with_mode(DiskManagerMode::Directories(vec![dir.clone()]));
+        }
+        let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory_bytes), NAMED_CONSUMERS);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(pool))
+            .with_disk_manager_builder(disk)
+            .build_arc()
+            .map_err(error::translate)?;
+        let threads = match limits.threads {
+            0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            threads => threads,
+        };
+        let mut config = SessionConfig::new().with_target_partitions(threads).with_information_schema(false);
+        let options = config.options_mut();
+        // Names are written as they are defined; SQL's folding to lower case stays for unquoted ones.
+        options.sql_parser.map_string_types_to_utf8view = false;
+        options.execution.parquet.schema_force_view_types = false;
+        options.execution.parquet.pushdown_filters = true;
+        options.execution.collect_statistics = false;
+        // Spans in the plan give mistakes a place in the user's file.
+        options.sql_parser.collect_spans = true;
+        // A hash join's build side cannot spill; a sort-merge join can.
+        options.optimizer.prefer_hash_join = true;
+        // What a sort sets aside for merging its spilled runs; by default 10 MB each, which a small limit does not have.
+        options.execution.sort_spill_reservation_bytes = (limits.memory_bytes / 64).min(10 << 20);
+        options.execution.time_zone = Some("UTC".into());
+        let mut state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .with_query_planner(Arc::new(asof::Planner))
+            .with_analyzer_rule(Arc::new(asof::AsOfRule))
+            .build();
+        state.register_udf(Arc::new(asof::marker_function())).map_err(error::translate)?;
+        Ok(LocalEngine { base: state })
+    }
+
+    /// The logical plan of a SELECT over a catalog, after the analyzer has resolved types and as-of joins.
+    fn logical(&self, catalog: &Catalog, sql: &str) -> Result<(SessionState, LogicalPlan), QueryError> {
+        let statement = rewrite::parse(sql, &catalog.predicts)?;
+        let bound = Bound::new(&self.base, catalog);
+        let plan = bound.plan(statement)?;
+        let state = bound.into_state();
+        let plan = state
+            .analyzer()
+            .execute_and_check(plan, state.config_options(), |_, _| {})
+            .map_err(error::translate)?;
+        Ok((state, plan))
+    }
+}
+
+#[async_trait]
+impl Engine for LocalEngine {
+    fn analyze(&self, catalog: &Catalog, sql: &str) -> Result<Typed, QueryError> {
+        let (_, plan) = self.logical(catalog, sql)?;
+        Ok(Typed { schema: Arc::new(plan.schema().as_arrow().clone()), volatile: volatile::reasons(&plan)? })
+    }
+
+    async fn query(&self, catalog: &Catalog, sql: &str) -> Result<BatchStream, QueryError> {
+        let (state, plan) = self.logical(catalog, sql)?;
+        let plan = state.optimize(&plan).map_err(error::translate)?;
+        let physical =
+            state.query_planner().create_physical_plan(&plan, &state).await.map_err(error::translate)?;
+        let stream =
+            datafusion::physical_plan::execute_stream(physical, state.task_ctx()).map_err(error::translate)?;
+        let schema = stream.schema();
+        Ok(BatchStream { schema, batches: stream.map(|batch| batch.map_err(error::translate)).boxed() })
+    }
+
+    fn explain(&self, catalog: &Catalog, sql: &str) -> Result<String, QueryError> {
+        let (state, plan) = self.logical(catalog, sql)?;
+        let plan = state.optimize(&plan).map_err(error::translate)?;
+        Ok(plan.display_indent().to_string())
+    }
+
+    fn compile(&self, schema: SchemaRef, expressions: &[(String, String)]) -> Result<Arc<dyn RowProgram>, QueryError> {
+        compile::compile(&self.base, schema, expressions)
+    }
+
+    async fn commit(&self, table: &TableLocation, commit: Commit) -> Result<i64, QueryError> {
+        delta::commit(table, commit).await
+    }
+
+    async fn files(&self, table: &TableLocation, version: Option<i64>) -> Result<Option<TableFiles>, QueryError> {
+        delta::files(table, version).await
+    }
+}

@@ -1,0 +1,162 @@
+//! From SQL text to the syntax tree that is planned: one SELECT, with Pelton's additions turned into what the planner knows.
+//!
+//! `a ASOF JOIN b MATCH_CONDITION (m) ON e` becomes `a LEFT JOIN b ON e AND pelton_asof(m)`, which [`crate::asof::AsOfRule`] turns
+//! into the as-of join once names and types are resolved. `predict(model, table)` becomes the SELECT that scores the table.
+
+use pelton_query::{Predict, QueryError, sql};
+use sqlparser::ast::{
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Join,
+    JoinConstraint, JoinOperator, ObjectName, Query, SetExpr, Statement, TableFactor, VisitMut, VisitorMut,
+};
+use sqlparser::dialect::GenericDialect;
+use sqlparser::parser::Parser;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+/// The function that marks an as-of join's match condition between parsing and planning.
+pub(crate) const MARKER: &str = "pelton_asof";
+
+/// Parses one SELECT and rewrites Pelton's additions.
+pub(crate) fn parse(text: &str, predicts: &BTreeMap<String, Predict>) -> Result<Statement, QueryError> {
+    let mut statements = Parser::parse_sql(&GenericDialect {}, text).map_err(|error| crate::error::syntax(&error))?;
+    let mut statement = match (statements.pop(), statements.is_empty()) {
+        (Some(statement @ Statement::Query(_)), true) => statement,
+        (None, _) => return Err(QueryError::Syntax { message: "there is no SELECT".into(), at: None }),
+        _ => return Err(QueryError::Syntax { message: "only a single SELECT can be run".into(), at: None }),
+    };
+    let mut additions = Additions { predicts };
+    match statement.visit(&mut additions) {
+        ControlFlow::Continue(()) => Ok(statement),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Additions<'a> {
+    predicts: &'a BTreeMap<String, Predict>,
+}
+
+impl VisitorMut for Additions<'_> {
+    type Break = QueryError;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<QueryError> {
+        rewrite_joins(&mut query.body)
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<QueryError> {
+        match factor {
+            TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
+                return unsupported("TABLESAMPLE cannot be run; filter on a hash of a key instead");
+            }
+            TableFactor::NestedJoin { table_with_joins, .. } => {
+                for join in &mut table_with_joins.joins {
+                    rewrite_join(join)?;
+                }
+            }
+            _ => {}
+        }
+        let TableFactor::Table { name, alias, args: Some(args), .. } = factor else {
+            return ControlFlow::Continue(());
+        };
+        if name.to_string().to_lowercase() != "predict" {
+            return ControlFlow::Continue(());
+        }
+        let names: Vec<String> = args.args.iter().filter_map(name_of).collect();
+        let [model, table] = names.as_slice() else {
+            return unsupported("predict takes a model and a table: predict(model, table)");
+        };
+        let Some(predict) = self.predicts.get(model) else {
+            return ControlFlow::Break(QueryError::UnknownTable { name: model.clone() });
+        };
+        let alias = match alias {
+            Some(alias) => alias.to_string(),
+            None => format!(" {}", sql::ident("predict")),
+        };
+        let text = format!("select * from ({}) {}", predict(&sql::dotted(table)), alias);
+        let parsed = Parser::parse_sql(&GenericDialect {}, &text).map_err(|error| crate::error::syntax(&error));
+        match parsed.map(|mut statements| statements.pop()) {
+            Ok(Some(Statement::Query(query))) => match *query.body {
+                SetExpr::Select(mut select) => {
+                    *factor = select.from.remove(0).relation;
+                    ControlFlow::Continue(())
+                }
+                _ => unsupported("predict's SELECT has an unexpected form"),
+            },
+            Ok(_) => unsupported("predict's SELECT has an unexpected form"),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+}
+
+fn unsupported(message: &str) -> ControlFlow<QueryError> {
+    ControlFlow::Break(QueryError::Unsupported { message: message.to_string() })
+}
+
+fn name_of(arg: &FunctionArg) -> Option<String> {
+    match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(ident))) => Some(fold(ident)),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::CompoundIdentifier(idents))) => {
+            Some(idents.iter().map(fold).collect::<Vec<_>>().join("."))
+        }
+        _ => None,
+    }
+}
+
+/// SQL's case rule: unquoted names are lower case.
+fn fold(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+fn rewrite_joins(body: &mut SetExpr) -> ControlFlow<QueryError> {
+    match body {
+        SetExpr::Select(select) => {
+            for from in &mut select.from {
+                for join in &mut from.joins {
+                    rewrite_join(join)?;
+                }
+            }
+            ControlFlow::Continue(())
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            rewrite_joins(left)?;
+            rewrite_joins(right)
+        }
+        _ => ControlFlow::Continue(()),
+    }
+}
+
+fn rewrite_join(join: &mut Join) -> ControlFlow<QueryError> {
+    let JoinOperator::AsOf { match_condition, constraint } = &join.join_operator else {
+        return ControlFlow::Continue(());
+    };
+    let marker = marker(match_condition.clone());
+    let on = match constraint {
+        JoinConstraint::On(on) => Expr::BinaryOp {
+            left: Box::new(Expr::Nested(Box::new(on.clone()))),
+            op: BinaryOperator::And,
+            right: Box::new(marker),
+        },
+        JoinConstraint::None => marker,
+        JoinConstraint::Using(_) | JoinConstraint::Natural => {
+            return unsupported("ASOF JOIN names its keys with ON, for example ON l.customer_id = f.customer_id");
+        }
+    };
+    join.join_operator = JoinOperator::LeftOuter(JoinConstraint::On(on));
+    ControlFlow::Continue(())
+}
+
+fn marker(condition: Expr) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(MARKER)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(condition))],
+            clauses: vec![],
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
+}

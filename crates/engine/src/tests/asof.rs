@@ -1,0 +1,209 @@
+//! The as-of join against a naive oracle, on random inputs with ties, duplicates, nulls and late rows.
+
+use super::*;
+use arrow::array::{Array, Int64Array};
+use pelton_base::Seed;
+
+type Key = (Option<i64>, Option<i64>);
+
+#[derive(Debug, Clone)]
+struct Label {
+    id: i64,
+    key: Key,
+    at: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Feature {
+    time: Option<i64>,
+    known_at: Option<i64>,
+    key: Key,
+    value: Option<i64>,
+}
+
+/// What the join must give: looks at every feature row for every label row.
+fn oracle(labels: &[Label], features: &[Feature], knows: bool, ttl: Option<i64>) -> Vec<(i64, Option<Feature>)> {
+    let mut out: Vec<_> = labels
+        .iter()
+        .map(|label| {
+            let visible = features.iter().filter(|feature| {
+                let (Some(at), Some(time)) = (label.at, feature.time) else { return false };
+                let known = if knows { feature.known_at } else { Some(time) };
+                let same_key = label.key == feature.key && label.key.0.is_some() && label.key.1.is_some();
+                same_key && time <= at && known.is_some_and(|known| known <= at)
+            });
+            let best = visible.max_by_key(|feature| {
+                let visible_at = if knows { feature.known_at.max(feature.time) } else { feature.time };
+                // Ties go to the greatest row, columns in the order of the table: k1, k2, time, known_at, value.
+                (feature.time, visible_at, feature.key, feature.known_at, feature.value)
+            });
+            let fresh = best.filter(|best| ttl.is_none_or(|ttl| label.at.unwrap() - best.time.unwrap() <= ttl));
+            (label.id, fresh.cloned())
+        })
+        .collect();
+    out.sort_by_key(|(id, _)| *id);
+    out
+}
+
+fn random(seed: Seed, labels: usize, features: usize) -> (Vec<Label>, Vec<Feature>) {
+    let mut next = 0;
+    let mut draw = |below: u64| {
+        next += 1;
+        seed.at(next) % below
+    };
+    let mut maybe = |below: u64, nulls: u64| {
+        if draw(nulls) == 0 { None } else { Some(draw(below) as i64) }
+    };
+    let labels = (0..labels)
+        .map(|id| Label { id: id as i64, key: (maybe(4, 12), maybe(3, 12)), at: maybe(40, 15) })
+        .collect();
+    let features = (0..features)
+        .map(|_| {
+            let time = maybe(40, 15);
+            let late = maybe(10, 6);
+            let known_at = time.zip(late).map(|(time, late)| time + late - 2);
+            Feature { time, known_at, key: (maybe(4, 12), maybe(3, 12)), value: maybe(3, 5) }
+        })
+        .collect();
+    (labels, features)
+}
+
+fn label_batch(labels: &[Label]) -> RecordBatch {
+    batch(vec![
+        ("id", ints(labels.iter().map(|row| Some(row.id)).collect())),
+        ("k1", ints(labels.iter().map(|row| row.key.0).collect())),
+        ("k2", ints(labels.iter().map(|row| row.key.1).collect())),
+        ("at", times(labels.iter().map(|row| row.at).collect())),
+    ])
+}
+
+fn feature_batch(features: &[Feature], known_at: &str) -> RecordBatch {
+    batch(vec![
+        ("k1", ints(features.iter().map(|row| row.key.0).collect())),
+        ("k2", ints(features.iter().map(|row| row.key.1).collect())),
+        ("time", times(features.iter().map(|row| row.time).collect())),
+        (known_at, times(features.iter().map(|row| row.known_at).collect())),
+        ("value", ints(features.iter().map(|row| row.value).collect())),
+    ])
+}
+
+fn column(batch: &RecordBatch, name: &str) -> Vec<Option<i64>> {
+    let array = arrow::compute::cast(batch.column_by_name(name).unwrap(), &arrow::datatypes::DataType::Int64).unwrap();
+    array.as_any().downcast_ref::<Int64Array>().unwrap().iter().collect()
+}
+
+fn split(batch: &RecordBatch, size: usize) -> Relation {
+    let parts = (0..batch.num_rows()).step_by(size).map(|at| batch.slice(at, size.min(batch.num_rows() - at)));
+    Relation::Batches(batch.schema(), parts.collect())
+}
+
+async fn joined(engine: &LocalEngine, catalog: &Catalog, sql: &str) -> Vec<(i64, Option<i64>, Option<i64>)> {
+    let batches = rows(engine, catalog, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    batches
+        .iter()
+        .flat_map(|batch| {
+            let (ids, times, values) = (column(batch, "id"), column(batch, "time"), column(batch, "value"));
+            ids.into_iter().zip(times).zip(values).map(|((id, time), value)| (id.unwrap(), time, value))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn it_equals_a_naive_join_on_random_inputs() {
+    let engine = LocalEngine::new(&Limits { threads: 3, ..Limits::default() }).unwrap();
+    for round in 0..60 {
+        let seed = Seed(round);
+        let (labels, features) = random(seed, (round * 3) as usize, (round * 5 % 97) as usize);
+        let knows = round % 2 == 0;
+        let ttl = (round % 3 == 0).then_some(7);
+        let known_at = if knows { "known_at" } else { "noticed" };
+        let catalog = Catalog::default()
+            .with("labels", split(&label_batch(&labels), 7))
+            .with("features", split(&feature_batch(&features, known_at), 5));
+        let limit = if ttl.is_some() { "and l.at - f.time <= interval '0.000007 seconds'" } else { "" };
+        let sql = format!(
+            "select l.id, f.time, f.value from labels l asof join features f match_condition (l.at >= f.time {limit}) \
+             on l.k1 = f.k1 and f.k2 = l.k2 order by id"
+        );
+        let found = joined(&engine, &catalog, &sql).await;
+        let wanted: Vec<_> = oracle(&labels, &features, knows, ttl)
+            .into_iter()
+            .map(|(id, best)| (id, best.as_ref().and_then(|best| best.time), best.and_then(|best| best.value)))
+            .collect();
+        assert_eq!(found, wanted, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_known_at_column_can_be_named() {
+    let engine = engine();
+    let labels = [Label { id: 1, key: (Some(1), Some(1)), at: Some(10) }];
+    let feature =
+        |time, known_at, value| Feature { time: Some(time), known_at: Some(known_at), key: (Some(1), Some(1)), value };
+    let features = [feature(3, 4, Some(30)), feature(9, 11, Some(90)), feature(5, 10, Some(50))];
+    let catalog = table("l", &label_batch(&labels));
+    let catalog = with(catalog, "f", &feature_batch(&features, "noticed"));
+    let sql = "select l.id, f.time, f.value from l asof join f \
+               match_condition (l.at >= f.time and l.at >= f.noticed) on l.k1 = f.k1";
+    assert_eq!(joined(&engine, &catalog, sql).await, [(1, Some(5), Some(50))]);
+    let sql = "select l.id, f.time, f.value from l asof join f match_condition (f.time <= l.at) on l.k1 = f.k1";
+    assert_eq!(joined(&engine, &catalog, sql).await, [(1, Some(9), Some(90))]);
+}
+
+#[tokio::test]
+async fn several_joins_in_one_select_keep_every_left_row_once() {
+    let engine = engine();
+    let (labels, features) = random(Seed(11), 200, 150);
+    let catalog = table("l", &label_batch(&labels));
+    let catalog = with(catalog, "f", &feature_batch(&features, "known_at"));
+    let sql = "select l.id, f.time, g.value from l \
+               asof join f match_condition (l.at >= f.time) on l.k1 = f.k1 and l.k2 = f.k2 \
+               asof join (select k1, time as t2, known_at, value from f) g match_condition (l.at >= g.t2) on l.k1 = g.k1 \
+               order by id";
+    let found = joined(&engine, &catalog, sql).await;
+    assert_eq!(found.iter().map(|row| row.0).collect::<Vec<_>>(), (0..200).collect::<Vec<_>>());
+    let wanted: Vec<_> =
+        oracle(&labels, &features, true, None).into_iter().map(|(_, best)| best.and_then(|best| best.time)).collect();
+    assert_eq!(found.iter().map(|row| row.1).collect::<Vec<_>>(), wanted);
+}
+
+#[tokio::test]
+async fn it_spills_under_a_small_memory_limit_with_the_same_result() {
+    const ROWS: i64 = 500_000;
+    let seed = Seed(5);
+    let labels: Vec<_> = (0..ROWS)
+        .map(|id| Label { id, key: (Some(seed.at(id as u64) as i64 % 5000), Some(0)), at: Some((id * 7919) % ROWS) })
+        .collect();
+    let features: Vec<_> = (0..ROWS)
+        .map(|at| Feature {
+            time: Some((at * 104_729) % ROWS),
+            known_at: Some((at * 104_729) % ROWS),
+            key: (Some(seed.at((at + ROWS) as u64) as i64 % 5000), Some(0)),
+            value: Some(at),
+        })
+        .collect();
+    let catalog = Catalog::default()
+        .with("l", split(&label_batch(&labels), 8192))
+        .with("f", split(&feature_batch(&features, "known_at"), 8192));
+    let sql = "select count(*) as id, max(f.time) as time, sum(f.value * (l.id % 1000)) as value \
+               from l asof join f match_condition (l.at >= f.time) on l.k1 = f.k1";
+    let plenty = joined(&engine(), &catalog, sql).await;
+    let little = LocalEngine::new(&Limits { memory_bytes: 24 << 20, ..Limits::default() }).unwrap();
+    assert_eq!(joined(&little, &catalog, sql).await, plenty);
+    assert_eq!(plenty[0].0, ROWS);
+}
+
+#[tokio::test]
+async fn what_it_cannot_do_is_said() {
+    let engine = engine();
+    let (labels, features) = random(Seed(1), 3, 3);
+    let catalog = with(table("l", &label_batch(&labels)), "f", &feature_batch(&features, "known_at"));
+    for (sql, message) in [
+        ("select * from l asof join f match_condition (l.at > f.time) on l.k1 = f.k1", "MATCH_CONDITION is"),
+        ("select * from l asof join f match_condition (l.at >= f.time) on l.k1 > f.k1", "ON compares"),
+        ("select * from l asof join f match_condition (l.at >= f.time) using (k1)", "names its keys with ON"),
+    ] {
+        let error = engine.analyze(&catalog, sql).unwrap_err().to_string();
+        assert!(error.contains(message), "{sql}: {error}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Typing, mistakes, views, scoring and row-wise programs.
+
+use super::*;
+use arrow::array::{Array, ArrayRef, Float64Array, StructArray};
+use arrow::datatypes::{DataType, Field};
+use pelton_query::Scorer;
+
+fn orders() -> RecordBatch {
+    batch(vec![
+        ("order_id", ints(vec![Some(1), Some(2), Some(3)])),
+        ("customer_id", texts(vec![Some("a"), Some("b"), None])),
+        ("amount", ints(vec![Some(10), Some(-5), None])),
+        ("ordered_at", times(vec![Some(1), Some(2), Some(3)])),
+    ])
+}
+
+#[tokio::test]
+async fn types_are_known_without_data() {
+    let catalog = Catalog::default()
+        .with("orders", Relation::Typed(orders().schema()))
+        .with("totals", Relation::View("select customer_id, sum(amount) as total from orders group by 1".into()));
+    let typed = engine().analyze(&catalog, "select total / 2 as half, customer_id from totals").unwrap();
+    let names: Vec<_> = typed.schema.fields().iter().map(|f| (f.name().as_str(), f.data_type().clone())).collect();
+    assert_eq!(names, [("half", DataType::Int64), ("customer_id", DataType::Utf8)]);
+    assert!(typed.volatile.is_empty());
+}
+
+#[test]
+fn mistakes_are_told_in_the_users_words_with_their_place() {
+    let catalog = Catalog::default().with("orders", Relation::Typed(orders().schema()));
+    for (sql, wanted, at) in [
+        ("select\n  custmer_id from orders", "[unknown-column]: table `t` names a column `custmer_id`", Some((2, 3))),
+        ("select o.custmer_id from orders o", "[unknown-column]: table `o` has no column `custmer_id`", Some((1, 8))),
+        ("select * from ordrs", "[unknown-node]: table `t` reads `ordrs`", None),
+        ("select ampunt(amount) from orders", "[unknown-function]: table `t` calls `ampunt`", None),
+        ("select amount + customer_id from orders where true and (", "[invalid-sql]", None),
+        ("select amount + ordered_at from orders", "[type-mismatch]", None),
+        ("select * from orders tablesample (10 percent)", "[unsupported-sql]", None),
+        ("select amount from orders; select 1", "[invalid-sql]", None),
+        ("delete from orders", "[invalid-sql]", None),
+        ("select a.amount, b.amount from orders a join orders b on amount = 1", "[type-mismatch]", None),
+    ] {
+        let error = engine().analyze(&catalog, sql).unwrap_err();
+        let report = error.report("table `t`").to_string();
+        assert!(report.contains(wanted), "{sql}: {report}");
+        for theirs in ["DataFusion", "Int64", "Utf8", "datafusion", "Error during"] {
+            assert!(!report.contains(theirs), "{sql}: {report}");
+        }
+        if at.is_some() {
+            assert_eq!(error.at(), at, "{sql}: {report}");
+        }
+    }
+}
+
+#[test]
+fn what_depends_on_more_than_the_inputs_is_named() {
+    let catalog = Catalog::default().with("orders", Relation::Typed(orders().schema()));
+    for (sql, wanted) in [
+        ("select now() as t from orders", "now()"),
+        ("select random() as r from orders", "random()"),
+        ("select * from orders limit 2", "a limit without an order"),
+        ("select row_number() over () as n from orders", "row_number() without an order"),
+        ("select array_agg(amount) as n from orders", "array_agg() without an order"),
+        ("select (select max(random()) from orders) as n from orders", "random()"),
+    ] {
+        assert_eq!(engine().analyze(&catalog, sql).unwrap().volatile, [wanted], "{sql}");
+    }
+    for sql in ["select * from orders order by order_id limit 2", "select row_number() over (order by order_id) from orders"] {
+        assert!(engine().analyze(&catalog, sql).unwrap().volatile.is_empty(), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_be_computed_is_told_as_one() {
+    let catalog = table("orders", &orders());
+    let error = rows(&engine(), &catalog, "select 1 / (amount - 10) as x from orders").await.unwrap_err();
+    assert!(error.to_string().contains("division by zero"), "{error}");
+    let error = rows(&engine(), &catalog, "select cast(customer_id as bigint) from orders").await.unwrap_err();
+    assert!(matches!(error, QueryError::Value { .. }), "{error}");
+}
+
+#[derive(Debug)]
+struct Doubler([Field; 1]);
+
+impl Scorer for Doubler {
+    fn inputs(&self) -> &[Field] {
+        &self.0
+    }
+
+    fn output(&self) -> Field {
+        Field::new("scored", DataType::Struct(vec![Field::new("prediction", DataType::Float64, true)].into()), true)
+    }
+
+    fn score(&self, inputs: &[ArrayRef]) -> Result<ArrayRef, String> {
+        let values = inputs[0].as_any().downcast_ref::<Float64Array>().ok_or("not a double")?;
+        let doubled: Float64Array = values.iter().map(|value| value.map(|value| value * 2.0)).collect();
+        let DataType::Struct(fields) = self.output().data_type().clone() else { return Err("not a struct".into()) };
+        Ok(Arc::new(StructArray::new(fields, vec![Arc::new(doubled)], None)))
+    }
+}
+
+#[tokio::test]
+async fn predict_scores_a_table_a_view_or_a_cte() {
+    let mut catalog = table("orders", &orders());
+    catalog.scorers.insert("pelton_score_m".into(), Arc::new(Doubler([Field::new("amount", DataType::Float64, true)])));
+    catalog.predicts.insert(
+        "m".into(),
+        Arc::new(|table| {
+            format!(
+                "select order_id, scored['prediction'] as prediction from \
+                 (select order_id, pelton_score_m(amount) as scored from {table})"
+            )
+        }),
+    );
+    let engine = engine();
+    let found = text(&engine, &catalog, "select * from predict(m, orders) order by 1").await;
+    assert_eq!(found, "1|20.0\n2|-10.0\n3|\n");
+    let cte = "with few as (select * from orders where order_id < 2) select p.prediction from predict(m, few) p";
+    assert_eq!(text(&engine, &catalog, cte).await, "20.0\n");
+    assert!(engine.analyze(&catalog, "select * from predict(n, orders)").is_err());
+}
+
+#[test]
+fn row_programs_see_earlier_columns_and_give_the_same_bits_alone_and_in_a_batch() {
+    let engine = engine();
+    let input = orders();
+    let expressions = [
+        ("half".to_string(), "amount / 2.0".to_string()),
+        ("scaled".to_string(), "half * 3 / nullif(order_id - 2, 0)".to_string()),
+        ("hour".to_string(), "date_part('hour', ordered_at)".to_string()),
+    ];
+    let program = engine.compile(input.schema(), &expressions).unwrap();
+    let all = program.evaluate(&input).unwrap();
+    assert_eq!(all.num_columns(), 3);
+    for row in 0..input.num_rows() {
+        let alone = program.evaluate(&input.slice(row, 1)).unwrap();
+        assert_eq!(alone, all.slice(row, 1));
+    }
+    for (sql, message) in
+        [("sum(amount)", "row-wise"), ("now()", "row-wise"), ("nothing + 1", "nothing"), ("amount +", "expected")]
+    {
+        let error = match engine.compile(input.schema(), &[("x".into(), sql.into())]) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("{sql} must be refused"),
+        };
+        assert!(error.contains(message), "{sql}: {error}");
+    }
+}
