@@ -1,0 +1,288 @@
+//! Complete segments of the prediction log become rows of the Delta table `pelton_predictions`, each exactly once.
+//!
+//! The Parquet file of a segment is named after it. A drain that was killed after its commit and before it deleted the segment
+//! finds the file in the table and only deletes; one that was killed before its commit writes the file again. One process
+//! drains at a time, because a commit names all files of the table.
+
+use crate::column::unquote;
+use crate::log::{self, End, SegmentInfo};
+use crate::record::Record;
+use arrow::array::cast::AsArray;
+use arrow::array::types::{Int64Type, TimestampMicrosecondType};
+use arrow::array::{
+    Array, ArrayBuilder, ArrayRef, Float64Builder, Int64Builder, RecordBatch, StringBuilder,
+    TimestampMicrosecondBuilder,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use pelton_base::{NodeName, ReceiptId, Report, VersionId};
+use pelton_query::{Catalog, Commit, DataFile, Engine, QueryError, Relation, TableLocation, collect, sql, types};
+use pelton_store::{StageOptions, StageWriter, Warehouse};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What the table is called in messages.
+const SUBJECT: &str = "the table of predictions";
+
+/// The table of all predictions; its folder in the warehouse has the same name.
+const TABLE: &str = "pelton_predictions";
+
+/// Segments that one drain takes in; the next takes further ones. Bounds the work behind one commit.
+const SEGMENTS_MAX: usize = 64;
+
+/// Rows that are put together in memory before they are written to Parquet.
+const CHUNK_ROWS: usize = 4096;
+
+/// What a drain did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Segments taken in.
+    pub segments: usize,
+    /// Predictions that became rows of the table.
+    pub rows: u64,
+    /// The table's version after the commit, when there was one.
+    pub version: Option<i64>,
+    /// Segments with bytes that are not what was written; their readable records are in the table, the files are kept here.
+    pub damaged: Vec<PathBuf>,
+}
+
+/// Where the table of all predictions lives.
+pub fn predictions_table(warehouse: &Warehouse) -> TableLocation {
+    warehouse.table(&NodeName::new(TABLE))
+}
+
+/// The columns of the table of all predictions. `request`, `features` and `output` are JSON, whose numbers read back to the same bits.
+pub fn predictions_schema() -> SchemaRef {
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    let bigint = |name: &str| Field::new(name, DataType::Int64, true);
+    Arc::new(Schema::new(vec![
+        text("receipt"),
+        Field::new("at", types::timestamp(), true),
+        text("environment"),
+        bigint("publication"),
+        text("model"),
+        text("version"),
+        bigint("row"),
+        text("prediction"),
+        Field::new("score", DataType::Float64, true),
+        text("request"),
+        text("features"),
+        text("output"),
+    ]))
+}
+
+/// Takes the complete segments of all processes into the table. Does nothing while another process does the same.
+pub async fn drain(engine: &dyn Engine, warehouse: &Warehouse) -> Result<Drained, Report> {
+    let Some(_lock) = lock_drain(warehouse)? else { return Ok(Drained::default()) };
+    let mut taken = Vec::new();
+    for segment in log::segments(&warehouse.log_dir())? {
+        if taken.len() < SEGMENTS_MAX
+            && let Some(lock) = log::take(&segment)?
+        {
+            taken.push((segment, lock));
+        }
+    }
+    if taken.is_empty() {
+        return Ok(Drained::default());
+    }
+    let table = predictions_table(warehouse);
+    let present = engine.files(&table, None).await.map_err(|error| error.report(SUBJECT))?;
+    let mut files = present.map(|present| present.files).unwrap_or_default();
+
+    let mut drained = Drained { segments: taken.len(), ..Drained::default() };
+    let mut damaged = Vec::new();
+    let mut fresh = Vec::new();
+    for (segment, _lock) in &taken {
+        let is_present = files.iter().any(|file| file.path.starts_with(&file_prefix(segment)));
+        let (in_thread, of) = (warehouse.clone(), segment.clone());
+        let staged = tokio::task::spawn_blocking(move || stage(&in_thread, &of, is_present)).await;
+        let (staged, end) = staged.map_err(|_| Report::error("internal", "taking in the prediction log failed"))??;
+        drained.rows += staged.iter().map(|file| file.rows).sum::<u64>();
+        damaged.push(matches!(end, End::Damaged(_)));
+        fresh.extend(staged);
+    }
+    if !fresh.is_empty() {
+        files.extend(fresh);
+        let info = vec![("pelton.segments".to_string(), taken.len().to_string())];
+        let commit = Commit { schema: predictions_schema(), files, info };
+        drained.version = Some(engine.commit(&table, commit).await.map_err(|error| error.report(SUBJECT))?);
+    }
+    for ((segment, _lock), damaged) in taken.iter().zip(damaged) {
+        drained.damaged.extend(settle(segment, damaged)?);
+    }
+    Ok(drained)
+}
+
+/// One process drains at a time; `None` when it is another. The operating system gives the lock back when its holder dies.
+fn lock_drain(warehouse: &Warehouse) -> Result<Option<File>, Report> {
+    let path = warehouse.log_dir().join("drain.lock");
+    let failed = |error: io::Error| log::unwritable(&path, &error);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// How the names of a segment's files begin; [`StageWriter`] adds a number.
+fn file_prefix(segment: &SegmentInfo) -> String {
+    format!("part-{}", segment.name)
+}
+
+/// Writes a segment's records to Parquet, unless the table has them; says how the segment ends.
+fn stage(warehouse: &Warehouse, segment: &SegmentInfo, is_present: bool) -> Result<(Vec<DataFile>, End), Report> {
+    let unreadable = |error: io::Error| log::unwritable(&segment.path, &error);
+    if is_present {
+        return Ok((Vec::new(), log::read(&segment.path, |_| true).map_err(unreadable)?));
+    }
+    let folder = format!("tables/{TABLE}");
+    let options = StageOptions { rows_per_file_max: u64::MAX, bytes_per_file_max: u64::MAX, ..StageOptions::default() };
+    let mut writer = StageWriter::new(warehouse, &folder, &file_prefix(segment), predictions_schema(), options)?;
+    let mut rows = Rows::default();
+    let mut failed = None;
+    let end = log::read(&segment.path, |bytes| {
+        let mut add = || -> Result<(), Report> {
+            rows.push(&Record::from_bytes(bytes)?);
+            if rows.receipt.len() >= CHUNK_ROWS {
+                Ok(writer.write(&std::mem::take(&mut rows).finish()?)?)
+            } else {
+                Ok(())
+            }
+        };
+        failed = add().err();
+        failed.is_none()
+    });
+    let end = end.map_err(unreadable)?;
+    if let Some(report) = failed {
+        return Err(report);
+    }
+    if !rows.receipt.is_empty() {
+        writer.write(&rows.finish()?)?;
+    }
+    Ok((writer.finish()?.files, end))
+}
+
+/// Deletes a segment whose records are in the table; one with damage is kept under another name, which is given.
+fn settle(segment: &SegmentInfo, damaged: bool) -> Result<Option<PathBuf>, Report> {
+    let kept = segment.path.with_extension("damaged");
+    let done = if damaged { fs::rename(&segment.path, &kept) } else { fs::remove_file(&segment.path) };
+    match done {
+        Ok(()) => Ok(damaged.then_some(kept)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(log::unwritable(&segment.path, &error)),
+    }
+}
+
+/// The table's columns, as records come in.
+#[derive(Default)]
+struct Rows {
+    receipt: StringBuilder,
+    at: TimestampMicrosecondBuilder,
+    environment: StringBuilder,
+    publication: Int64Builder,
+    model: StringBuilder,
+    version: StringBuilder,
+    row: Int64Builder,
+    prediction: StringBuilder,
+    score: Float64Builder,
+    request: StringBuilder,
+    features: StringBuilder,
+    output: StringBuilder,
+}
+
+/// The columns of the output that the table has by themselves.
+#[derive(serde::Deserialize)]
+struct Headline<'a> {
+    #[serde(borrow, default)]
+    prediction: Option<&'a RawValue>,
+    #[serde(default)]
+    score: Option<f64>,
+}
+
+impl Rows {
+    fn push(&mut self, record: &Record) {
+        self.receipt.append_value(&record.receipt.0);
+        self.at.append_value(record.at_us);
+        self.environment.append_value(&record.environment);
+        self.publication.append_value(record.publication);
+        self.model.append_value(record.model.as_str());
+        self.version.append_value(&record.version.0);
+        self.row.append_value(i64::try_from(record.row).unwrap_or(i64::MAX));
+        // A score that is not a number is text in JSON; the column has nothing for it, `output` still has all.
+        let headline = serde_json::from_str::<Headline>(record.output.get()).ok();
+        let prediction = headline.as_ref().and_then(|headline| headline.prediction).map(RawValue::get);
+        self.prediction.append_option(prediction.map(|text| unquote(text).unwrap_or(Cow::Borrowed(text))));
+        self.score.append_option(headline.and_then(|headline| headline.score));
+        self.request.append_value(record.request.get());
+        let features = serde_json::to_string(&record.features).expect("a record has string keys only");
+        self.features.append_value(features);
+        self.output.append_value(record.output.get());
+    }
+
+    fn finish(mut self) -> Result<RecordBatch, Report> {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.receipt.finish()),
+            Arc::new(self.at.finish().with_timezone("UTC")),
+            Arc::new(self.environment.finish()),
+            Arc::new(self.publication.finish()),
+            Arc::new(self.model.finish()),
+            Arc::new(self.version.finish()),
+            Arc::new(self.row.finish()),
+            Arc::new(self.prediction.finish()),
+            Arc::new(self.score.finish()),
+            Arc::new(self.request.finish()),
+            Arc::new(self.features.finish()),
+            Arc::new(self.output.finish()),
+        ];
+        RecordBatch::try_new(predictions_schema(), columns).map_err(|error| {
+            Report::error("internal", "logged predictions do not fit their table").note(error.to_string())
+        })
+    }
+}
+
+/// Finds a prediction by its receipt in the table.
+pub(crate) async fn find_in_table(
+    engine: &dyn Engine,
+    table: &TableLocation,
+    receipt: &ReceiptId,
+) -> Result<Option<Record>, Report> {
+    let failed = |error: QueryError| error.report(SUBJECT);
+    let Some(present) = engine.files(table, None).await.map_err(failed)? else { return Ok(None) };
+    let relation =
+        Relation::Files { schema: predictions_schema(), folder: table.0.clone(), files: Arc::new(present.files) };
+    let catalog = Catalog::default().with(TABLE, relation);
+    let query = format!("select * from {} where receipt = {}", sql::ident(TABLE), sql::text(&receipt.0));
+    let rows = engine.query(&catalog, &query).await.map_err(failed)?;
+    let rows = collect(rows).await.map_err(failed)?;
+    rows.iter().find(|batch| batch.num_rows() > 0).map(record_of).transpose()
+}
+
+/// The record of the first row of a batch of the table.
+fn record_of(batch: &RecordBatch) -> Result<Record, Report> {
+    let damaged = || Report::error("damaged-table", "a row of the table of predictions is not a prediction");
+    let column = |name: &str, data_type: &DataType| -> Result<ArrayRef, Report> {
+        let column = batch.column_by_name(name).ok_or_else(damaged)?;
+        let column = arrow::compute::cast(&column.slice(0, 1), data_type).map_err(|_| damaged())?;
+        if column.is_null(0) { Err(damaged()) } else { Ok(column) }
+    };
+    let text =
+        |name: &str| Ok::<String, Report>(column(name, &DataType::Utf8)?.as_string::<i32>().value(0).to_string());
+    let number = |name: &str| Ok::<i64, Report>(column(name, &DataType::Int64)?.as_primitive::<Int64Type>().value(0));
+    let json = |name: &str| RawValue::from_string(text(name)?).map_err(|_| damaged());
+    Ok(Record {
+        receipt: ReceiptId(text("receipt")?),
+        at_us: column("at", &types::timestamp())?.as_primitive::<TimestampMicrosecondType>().value(0),
+        environment: text("environment")?,
+        publication: number("publication")?,
+        model: NodeName::new(text("model")?),
+        version: VersionId(text("version")?),
+        row: u64::try_from(number("row")?).map_err(|_| damaged())?,
+        request: json("request")?,
+        features: serde_json::from_str(&text("features")?).map_err(|_| damaged())?,
+        output: json("output")?,
+    })
+}

@@ -1,0 +1,156 @@
+//! From segments into the table, and back by receipt.
+
+use super::log::{NOW_US, ask};
+use super::*;
+use pelton_base::{ReceiptId, RunId};
+use pelton_store::{ColumnType, RunRecord, SourceFile, VersionRecord, Warehouse};
+use serde_json::json;
+
+fn receipts_in_table(engine: &FakeEngine) -> u64 {
+    engine.tables.lock().unwrap().values().flat_map(|table| &table.files).map(|file| file.rows).sum()
+}
+
+struct House {
+    _folder: tempfile::TempDir,
+    warehouse: Warehouse,
+    engine: Arc<FakeEngine>,
+    log: Log,
+}
+
+fn house() -> House {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = Warehouse::open(folder.path()).unwrap();
+    let log = Log::open(&warehouse.log_dir(), LogSettings::default()).unwrap();
+    House { _folder: folder, warehouse, engine: Arc::default(), log }
+}
+
+#[tokio::test]
+async fn complete_segments_move_into_the_table_once() {
+    let House { warehouse, engine, log, .. } = &house();
+    let answer = ask(log, 5).await;
+    assert_eq!(drain(engine.as_ref(), warehouse).await.unwrap(), Drained::default(), "it is being written");
+    log.rotate().await.unwrap();
+    let before = log.segments().unwrap();
+    let copy = std::fs::read(&before[0].path).unwrap();
+    let drained = drain(engine.as_ref(), warehouse).await.unwrap();
+    assert_eq!((drained.segments, drained.rows, drained.version), (1, 5, Some(0)));
+    assert!(log.segments().unwrap().is_empty());
+
+    // Killed after the commit and before the deletion: the segment is still there.
+    std::fs::write(&before[0].path, copy).unwrap();
+    let drained = drain(engine.as_ref(), warehouse).await.unwrap();
+    assert_eq!((drained.segments, drained.rows, drained.version), (1, 0, None));
+    assert_eq!(receipts_in_table(engine), 5);
+
+    ask(log, 2).await;
+    log.rotate().await.unwrap();
+    assert_eq!(drain(engine.as_ref(), warehouse).await.unwrap().version, Some(1));
+    assert_eq!(receipts_in_table(engine), 7);
+    let receipts = Receipts::new(engine.clone(), warehouse.clone());
+    let record = receipts.find(&answer.receipts[3]).await.unwrap();
+    assert_eq!((record.row, record.at_us), (3, NOW_US));
+    assert!(record.rescore(&pipeline()).unwrap().same_bits);
+}
+
+#[tokio::test]
+async fn what_a_killed_process_left_is_taken_in_and_damage_is_kept_aside() {
+    let House { warehouse, engine, log, .. } = &house();
+    ask(log, 3).await;
+    log.rotate().await.unwrap();
+    let segment = log.segments().unwrap().remove(0);
+    let bytes = std::fs::read(&segment.path).unwrap();
+    std::fs::write(&segment.path, &bytes[..bytes.len() - 7]).unwrap();
+    let mut damaged = bytes;
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    std::fs::write(segment.path.with_file_name("0190.segment"), &damaged).unwrap();
+    let drained = drain(engine.as_ref(), warehouse).await.unwrap();
+    assert_eq!((drained.segments, drained.rows, drained.damaged.len()), (2, 4, 1));
+    assert_eq!(std::fs::read(&drained.damaged[0]).unwrap(), damaged);
+    assert!(log.segments().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn two_processes_do_not_drain_at_once() {
+    let House { warehouse, engine, log, .. } = &house();
+    ask(log, 1).await;
+    log.rotate().await.unwrap();
+    let lock = std::fs::File::create(warehouse.log_dir().join("drain.lock")).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(drain(engine.as_ref(), warehouse).await.unwrap(), Drained::default());
+    lock.unlock().unwrap();
+    assert_eq!(drain(engine.as_ref(), warehouse).await.unwrap().rows, 1);
+}
+
+#[tokio::test]
+async fn an_unknown_receipt_is_missing() {
+    let House { warehouse, engine, .. } = &house();
+    let receipts = Receipts::new(engine.clone(), warehouse.clone());
+    for id in [ReceiptId::fresh(NOW_US), ReceiptId("' or 1 = 1".into())] {
+        assert_eq!(receipts.receipt(&id).await.unwrap_err().code, "unknown-receipt");
+    }
+}
+
+fn version(id: &str, node: &str, kind: &str, inputs: &[(&str, &str)], detail: serde_json::Value) -> VersionRecord {
+    VersionRecord {
+        id: VersionId(id.into()),
+        node: NodeName::new(node),
+        kind: kind.into(),
+        run: RunId("r1".into()),
+        fingerprint: Digest::of(id.as_bytes()),
+        digest: Digest::of(node.as_bytes()),
+        built_at_us: NOW_US,
+        columns: vec![ColumnType { name: "a".into(), data_type: "bigint".into() }],
+        rows: 10,
+        bytes: 100,
+        delta_version: None,
+        files: Arc::default(),
+        inputs: inputs.iter().map(|(node, version)| (NodeName::new(node), VersionId((*version).into()))).collect(),
+        quarantine: Vec::new(),
+        quarantined: 0,
+        dropped: 0,
+        detail,
+    }
+}
+
+#[tokio::test]
+async fn training_versions_lead_to_the_source_files() {
+    let House { warehouse, engine, .. } = &house();
+    let state = warehouse.state();
+    let run = RunRecord {
+        id: RunId("r1".into()),
+        environment: "main".into(),
+        started_at_us: 0,
+        command: "run".into(),
+        pid: 1,
+    };
+    state.begin_run(&run).unwrap();
+    let file = SourceFile {
+        path: "data/a.csv".into(),
+        bytes: 3,
+        modified_us: 0,
+        digest: Digest::of(b"a,b"),
+        rows: 10,
+        quarantined: 0,
+        dropped: 0,
+        data: Vec::new(),
+        quarantine: Vec::new(),
+        columns: Vec::new(),
+    };
+    state.insert_source_version(&version("s1", "payments", "source", &[], json!({})), &[file]).unwrap();
+    let table = version("t1", "activity", "table", &[("payments", "s1")], json!({"sql": "select 1"}));
+    state.insert_version(&table).unwrap();
+    let package = warehouse.artifacts().put(&fraud_package().to_bytes()).unwrap();
+    let detail = json!({"sql": "select 2", "package": package.to_string()});
+    let model = version("feed", "fraud", "model", &[("payments", "s1"), ("activity", "t1")], detail);
+    state.insert_version(&model).unwrap();
+
+    assert_eq!(package_of(warehouse, &model).unwrap(), fraud_package());
+    assert_eq!(package_of(warehouse, &table).unwrap_err().code, "damaged-state");
+    let training = Receipts::new(engine.clone(), warehouse.clone()).training(model).unwrap();
+    let nodes: Vec<_> = training.iter().map(|version| version.node.as_str()).collect();
+    assert_eq!(nodes, ["fraud", "payments", "activity"]);
+    assert_eq!(training[0].sql.as_deref(), Some("select 2"));
+    assert_eq!(training[1].files[0].path, "data/a.csv");
+    assert_eq!(training[2].inputs[0].1.0, "s1");
+}
