@@ -51,6 +51,8 @@ codes! {
         "A table and a model are one SELECT; what Pelton does with it stands in the header."
     "unknown-node" Invalid "A SELECT, a header or a command names a node that the project does not define."
         "The graph is read from the SQL itself: every name after FROM and JOIN is a source, a table, or a CTE of the same query."
+    "wrong-kind" Invalid "A node is used as something that it is not: a model as a table, or a plain table as features."
+        "A SELECT reads sources and tables, and models through `predict(MODEL, TABLE)`; features come from tables with `entity` and `time`."
     "cycle" Invalid "Nodes read each other in a circle, so none can be built first."
         "Break the circle by moving the shared part into a table that both read."
     "not-built-yet" Unsupported "A setting asks for something that this version of Pelton does not do."

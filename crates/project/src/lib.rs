@@ -1,7 +1,46 @@
 //! Files and settings become one checked [`Project`] with its graph; all mistakes are found at once.
 //!
 //! Reads only the project's own files; never the environment, never data, and never prints.
+//!
+//! In reading order: [`model`](Project) says what a project is, [`files`](FileSource) where its files come from,
+//! [`settings`](SETTINGS) which settings there are. `toml` reads those with their places, `header` finds them in SQL, `sql` reads
+//! SELECTs, `checks` reads rules. A file module for each kind of file turns it into a draft, `load` links the drafts, and `graph`,
+//! `selector` and `draw` work on what came out.
 
 mod model;
 
+mod files;
+mod settings;
+mod values;
+
+mod checks;
+mod draft;
+mod header;
+mod sql;
+mod toml;
+
+mod model_file;
+mod project_file;
+mod source_file;
+mod table_file;
+
+mod draw;
+mod graph;
+mod init;
+mod load;
+mod selector;
+
+#[cfg(test)]
+mod tests;
+
+pub use draw::{graph_dot, graph_json, graph_mermaid, graph_text};
+pub use files::{FILE_BYTES_MAX, FileSource, Folder, MemoryFiles, find_root};
+pub use init::init_files;
+pub use load::{load, load_with};
 pub use model::*;
+pub use model_file::{CLASSIFICATION_METRICS, REGRESSION_METRICS};
+pub use selector::select;
+pub use settings::{SETTINGS, SettingDoc, SettingsTable, settings_markdown};
+pub use source_file::format_of;
+pub use sql::CHAIN_MAX;
+pub use values::{parse_duration_us, parse_share, parse_size};

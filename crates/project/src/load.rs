@@ -1,0 +1,225 @@
+//! Puts a project together: reads all its files, links the names that they read, and gives a [`Project`] or every mistake.
+
+use crate::draft::{Draft, How, Reading, node_name};
+use crate::files::{FileSource, Folder};
+use crate::graph;
+use crate::toml::File;
+use crate::{Body, Node, Project, model_file, project_file, source_file, table_file};
+use pelton_base::{NodeName, Place, Report, Reports};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Searching a near name costs a comparison with every name; beyond so many unknown names nobody reads the suggestions.
+const SUGGESTIONS_MAX: usize = 100;
+
+/// Reads the project in `root`, the folder with `pelton.toml`, and checks it without looking at data.
+///
+/// Fails with every mistake of every file, in the order of files and lines.
+pub fn load(root: &Path) -> Result<Project, Reports> {
+    let root = std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf());
+    load_with(&root, &Folder(root.clone()))
+}
+
+/// As [`load`], with the files from elsewhere; `root` is only noted.
+pub fn load_with(root: &Path, files: &dyn FileSource) -> Result<Project, Reports> {
+    let text = match files.read("pelton.toml") {
+        Ok(Some(text)) => text,
+        Ok(None) => return Err(project_file::no_project(root).into()),
+        Err(report) => return Err(report.into()),
+    };
+    let file = File::new("pelton.toml", &text);
+    let settings = project_file::read(&file);
+    let mut reports = file.finish();
+    let mut drafts = Drafts::default();
+    for folder in [SOURCES, TABLES, MODELS] {
+        match files.list(folder.name, folder.extension) {
+            Ok(paths) => paths.into_iter().for_each(|path| drafts.read(&folder, path, files, &mut reports)),
+            Err(report) => reports.push(report),
+        }
+    }
+    let nodes = drafts.link(&mut reports);
+    let order = graph::order(&nodes).unwrap_or_else(|cycles| {
+        reports.extend(cycles);
+        Vec::new()
+    });
+    if reports.is_empty() {
+        return Ok(Project { root: root.to_path_buf(), settings, nodes, order });
+    }
+    // A report without a place (a cycle) goes last.
+    reports.sort_by_key(|report| {
+        report.at.as_ref().map_or((1, String::new(), 0, 0), |at| (0, at.file.clone(), at.line, at.column))
+    });
+    Err(Reports(reports))
+}
+
+/// A folder of nodes.
+struct NodeFolder {
+    name: &'static str,
+    extension: &'static str,
+    kind: &'static str,
+    read: fn(&File) -> Draft,
+}
+
+const SOURCES: NodeFolder = NodeFolder { name: "sources", extension: "toml", kind: "source", read: source_file::read };
+const TABLES: NodeFolder = NodeFolder { name: "tables", extension: "sql", kind: "table", read: table_file::read };
+const MODELS: NodeFolder = NodeFolder { name: "models", extension: "sql", kind: "model", read: model_file::read };
+
+/// All files of nodes that were read.
+#[derive(Default)]
+struct Drafts {
+    by_name: BTreeMap<NodeName, Entry>,
+    /// Files that no node comes from: their names exist, but nothing is known of them.
+    unread: BTreeMap<String, &'static str>,
+}
+
+struct Entry {
+    path: String,
+    kind: &'static str,
+    text: String,
+    draft: Draft,
+}
+
+impl Drafts {
+    fn read(&mut self, folder: &NodeFolder, path: String, files: &dyn FileSource, reports: &mut Vec<Report>) {
+        let stem = |path: &str| {
+            let file = path.rsplit('/').next().unwrap_or(path);
+            file.rsplit_once('.').map_or(file, |(stem, _)| stem).to_string()
+        };
+        let text = match files.read(&path) {
+            Ok(Some(text)) => text,
+            // It was listed a moment ago and is gone: as if it had not been there.
+            Ok(None) => return,
+            Err(report) => {
+                self.unread.insert(stem(&path), folder.kind);
+                reports.push(report);
+                return;
+            }
+        };
+        let file = File::new(&path, &text);
+        let draft = (folder.read)(&file);
+        reports.extend(file.finish());
+        let name = match node_name(&path) {
+            Ok(name) => name,
+            Err(report) => {
+                self.unread.insert(stem(&path), folder.kind);
+                reports.push(report);
+                return;
+            }
+        };
+        if let Some(first) = self.by_name.get(&name) {
+            reports.push(
+                Report::error("duplicate-node", format!("`{name}` is defined twice"))
+                    .at(Place::file(&path))
+                    .note(format!("the other is `{}`; sources, tables and models share their names", first.path))
+                    .hint("rename one of the files"),
+            );
+            return;
+        }
+        self.by_name.insert(name, Entry { path, kind: folder.kind, text, draft });
+    }
+
+    /// Makes nodes of the drafts; a name that is unknown, or that cannot be read so, becomes a report.
+    fn link(mut self, reports: &mut Vec<Report>) -> BTreeMap<NodeName, Node> {
+        let mut suggestions = 0;
+        let mut all_reads = BTreeMap::new();
+        for (name, entry) in &self.by_name {
+            let mut reads: BTreeMap<NodeName, (usize, usize)> = BTreeMap::new();
+            for reading in &entry.draft.readings {
+                let is_itself = reading.name == name.as_str();
+                if is_itself && matches!(reading.how, How::Check | How::References) {
+                    continue;
+                }
+                if let Some(mut report) = self.mistake(entry, reading) {
+                    if report.code == "unknown-node" && suggestions < SUGGESTIONS_MAX {
+                        suggestions += 1;
+                        report = self.suggest(report, entry, reading);
+                    }
+                    let (start, end) = reading.span;
+                    reports.push(report.at(Place::in_text(&entry.path, &entry.text, start, end)));
+                    continue;
+                }
+                if self.by_name.contains_key(reading.name.as_str()) {
+                    let first = reads.entry(NodeName::new(&reading.name)).or_insert(reading.span);
+                    *first = (*first).min(reading.span);
+                }
+            }
+            all_reads.insert(name.clone(), reads);
+        }
+        let mut nodes = BTreeMap::new();
+        for (name, reads) in all_reads {
+            let Some(Entry { path, text, draft, .. }) = self.by_name.remove(&name) else { continue };
+            let reads = reads
+                .into_iter()
+                .map(|(read, (start, end))| (read, Place::in_text(&path, &text, start, end)))
+                .collect();
+            let Draft { description, tags, body, .. } = draft;
+            nodes.insert(name.clone(), Node { name, file: path, text, description, tags, body, reads });
+        }
+        nodes
+    }
+
+    /// What is wrong with reading a name in this way.
+    fn mistake(&self, entry: &Entry, reading: &Reading) -> Option<Report> {
+        let name = reading.name.as_str();
+        let found = self.by_name.get(name);
+        let Some(kind) = found.map(|entry| entry.kind).or_else(|| self.unread.get(name).copied()) else {
+            return Some(unknown(entry, reading));
+        };
+        let wrong = |message: String| Some(Report::error("wrong-kind", message));
+        match reading.how {
+            How::Predict if kind != "model" => wrong(format!("`{name}` is a {kind}, not a model"))
+                .map(|report| report.hint("write `predict(MODEL, TABLE)`")),
+            How::Predict => None,
+            How::Feature => {
+                let Body::Table(table) = &found?.draft.body else {
+                    return wrong(format!("`{name}` is a {kind}, not a feature table")).map(|report| {
+                        report.note("a feature table is a table with `entity` and `time` in its header")
+                    });
+                };
+                let missing = match (table.entity.is_empty(), table.time.is_none()) {
+                    (false, false) => return None,
+                    (true, true) => "`entity` and `time`",
+                    (true, false) => "`entity`",
+                    (false, true) => "`time`",
+                };
+                wrong(format!("`{name}` is not a feature table"))
+                    .map(|report| report.hint(format!("add {missing} to the header of `{name}`")))
+            }
+            _ if kind == "model" => wrong(format!("`{name}` is a model, which is not read like a table"))
+                .map(|report| report.hint(format!("write `predict({name}, TABLE)` to score a table"))),
+            _ => None,
+        }
+    }
+
+    fn suggest(&self, report: Report, entry: &Entry, reading: &Reading) -> Report {
+        let last = reading.name.rsplit('.').next().unwrap_or_default();
+        if reading.name.contains('.') && self.by_name.contains_key(last) {
+            return report.hint(format!("write `{last}` alone"));
+        }
+        let fits = |kind: &str| match reading.how {
+            How::Predict => kind == "model",
+            How::Feature => kind == "table",
+            _ => kind != "model",
+        };
+        let candidates = self.by_name.iter().filter(|(_, other)| fits(other.kind) && other.path != entry.path);
+        report.suggest(&reading.name, candidates.map(|(name, _)| name.as_str()))
+    }
+}
+
+fn unknown(entry: &Entry, reading: &Reading) -> Report {
+    let name = &reading.name;
+    if name.starts_with("pelton.") {
+        return Report::error("unsupported-sql", format!("a {} cannot read the system table `{name}`", entry.kind))
+            .note("system tables change with every run, so nothing built from them could be repeated; `pelton query` reads them");
+    }
+    if name.contains('.') {
+        return Report::error("unknown-node", format!("there is no node `{name}`"))
+            .note("nodes are named alone, without a schema before them");
+    }
+    let what = match reading.how {
+        How::Predict => "model",
+        How::Feature => "feature table",
+        _ => "source or table",
+    };
+    Report::error("unknown-node", format!("there is no {what} `{name}`"))
+}

@@ -1,0 +1,447 @@
+//! Every setting that a project's files may have: the one definition that the reader checks keys against, that its messages
+//! quote, and that the reference is written from.
+
+use std::fmt::Write;
+
+/// A table of settings: a file's top level, or a `[table]` in it.
+#[derive(Debug)]
+pub struct SettingsTable {
+    /// The table as a person calls it: `pelton.toml`, `a table's header`, `[csv]`.
+    pub title: &'static str,
+    /// Which files have it: `pelton.toml`, `sources/*.toml`, `tables/**/*.sql`, `models/**/*.sql`.
+    pub files: &'static str,
+    /// The name of the TOML table, empty for the file's top level; `*` stands for a name of your own.
+    pub table: &'static str,
+    /// What the table is for, in a sentence.
+    pub doc: &'static str,
+    /// Its settings, in the order of the reference.
+    pub settings: &'static [SettingDoc],
+}
+
+/// A setting.
+#[derive(Debug)]
+pub struct SettingDoc {
+    /// The key; `*` stands for names of your own.
+    pub key: &'static str,
+    /// What is accepted, as a noun phrase.
+    pub accepts: &'static str,
+    /// What holds when it is absent; empty when it must be given or nothing holds then.
+    pub default: &'static str,
+    /// A line of TOML.
+    pub example: &'static str,
+    /// What it means, in a sentence.
+    pub doc: &'static str,
+    /// Whether it is needed.
+    pub needed: bool,
+    /// Whether this version of Pelton acts on it; else it is refused by name.
+    pub built: bool,
+}
+
+impl SettingsTable {
+    /// The definition of a key, if it is a setting here.
+    pub fn find(&self, key: &str) -> Option<&'static SettingDoc> {
+        self.settings.iter().find(|setting| setting.key == key || setting.key == "*")
+    }
+
+    /// The keys that a person may write here.
+    pub fn keys(&self) -> impl Iterator<Item = &'static str> {
+        self.settings.iter().filter(|setting| setting.built && setting.key != "*").map(|setting| setting.key)
+    }
+}
+
+macro_rules! settings {
+    ($($key:literal $state:ident $accepts:literal $default:literal $example:literal $doc:literal)*) => {
+        &[$(SettingDoc {
+            key: $key,
+            accepts: $accepts,
+            default: $default,
+            example: $example,
+            doc: $doc,
+            needed: settings!(@needed $state),
+            built: settings!(@built $state),
+        }),*]
+    };
+    (@needed needed) => { true };
+    (@needed $other:ident) => { false };
+    (@built later) => { false };
+    (@built $other:ident) => { true };
+}
+
+/// All tables of settings, in the order of the reference.
+pub const SETTINGS: &[&SettingsTable] = &[
+    &PROJECT,
+    &ENGINE,
+    &SERVER,
+    &SOURCE,
+    &CSV,
+    &CONTRACT,
+    &SOURCE_COLUMNS,
+    &SOURCE_COLUMN,
+    &TABLE,
+    &COLUMNS,
+    &COLUMN,
+    &CHECKS,
+    &CHECK,
+    &COLUMN_CHECK,
+    &MODEL,
+    &DERIVE,
+    &SPLIT,
+    &SPLIT_BY,
+    &GBDT,
+    &LOGISTIC,
+    &LINEAR,
+];
+
+/// `pelton.toml`.
+pub static PROJECT: SettingsTable = SettingsTable {
+    title: "pelton.toml",
+    files: "pelton.toml",
+    table: "",
+    doc: "The project: its name, where versions live, what a run publishes.",
+    settings: settings! {
+        "name" needed "a text" "" r#"name = "fraud""# "The project's name."
+        "warehouse" optional "a folder, relative to the project or absolute" "\"warehouse\"" r#"warehouse = "warehouse""#
+            "Where versions live."
+        "publish" optional "`all` or `healthy`" "\"all\"" r#"publish = "healthy""#
+            "What a failed node means for the rest: `all`, nothing is published; `healthy`, what is healthy is published."
+        "seed" optional "a whole number from 0" "42" "seed = 42" "The seed of splits, sampling and training."
+        "engine" optional "`local`, or a table `[engine]`" "\"local\"" r#"engine = "local""# "Where queries run."
+        "server" optional "a table `[server]`" "" "server = { port = 8470 }" "The limits of `pelton serve`."
+        "environments" later "a table" "" "" "Settings by environment."
+    },
+};
+
+/// `[engine]`.
+pub static ENGINE: SettingsTable = SettingsTable {
+    title: "`[engine]`",
+    files: "pelton.toml",
+    table: "engine",
+    doc: "Where and within which limits queries run.",
+    settings: settings! {
+        "kind" optional "`local`" "\"local\"" r#"kind = "local""# "The engine: in this process."
+        "memory" optional "a size such as `\"512MB\"` or `\"2GiB\"`, or a number of bytes; at least 16 MB" "\"1GB\"" r#"memory = "2GB""#
+            "What sorts, joins and aggregations may hold before they spill."
+        "threads" optional "a whole number from 0 to 1024" "0" "threads = 4" "How many threads a query uses; 0 means one a core."
+    },
+};
+
+/// `[server]`.
+pub static SERVER: SettingsTable = SettingsTable {
+    title: "`[server]`",
+    files: "pelton.toml",
+    table: "server",
+    doc: "The address and the limits of `pelton serve`.",
+    settings: settings! {
+        "host" optional "a host name or address" "\"127.0.0.1\"" r#"host = "0.0.0.0""# "The address to listen on."
+        "port" optional "a whole number from 0 to 65535" "8470" "port = 8470" "The port; 0 means any free one."
+        "body_bytes_max" optional "a size such as `\"8MiB\"`, or a number of bytes" "\"8MiB\"" r#"body_bytes_max = "8MiB""#
+            "The largest request body."
+        "rows_max" optional "a whole number from 1" "10000" "rows_max = 10000" "The most rows of a request."
+        "requests_max" optional "a whole number from 1" "1024" "requests_max = 1024" "The most requests under way."
+        "timeout_ms" optional "a whole number from 1" "10000" "timeout_ms = 10000" "The longest that a request may take."
+        "drain_ms" optional "a whole number from 0" "10000" "drain_ms = 10000"
+            "How long requests under way may go on after the server is told to stop."
+    },
+};
+
+/// `sources/*.toml`.
+pub static SOURCE: SettingsTable = SettingsTable {
+    title: "a source",
+    files: "sources/**/*.toml",
+    table: "",
+    doc: "A source: where data comes from, and its contract.",
+    settings: settings! {
+        "description" optional "a text" "" r#"description = "Card payments, one row each.""# "What the source is, for people."
+        "tags" optional "a list of texts" "[]" r#"tags = ["finance"]"# "Words to select nodes by: `tag:finance`."
+        "kind" needed "`files`" "" r#"kind = "files""# "What sort of source it is."
+        "path" needed "a path with `*`, `?`, `[..]` and `**`, relative to the project" "" r#"path = "data/payments/*.csv""#
+            "Which files belong to the source."
+        "format" optional "`csv`, `ndjson` or `parquet`" "by the files' extension" r#"format = "csv""# "How the files are written."
+        "csv" optional "a table `[csv]`" "" r#"csv = { delimiter = ";" }"# "How CSV files are written."
+        "key" optional "a column, or a list of columns" "[]" r#"key = ["payment_id"]"#
+            "The columns that identify a row; a later row with the same key goes to quarantine."
+        "time" optional "a column" "" r#"time = "occurred_at""# "The column of the event's time."
+        "contract" optional "a table with `columns` and `data_type`" "" r#"contract = { columns = "evolve", data_type = "quarantine" }"#
+            "What happens to what does not fit."
+        "columns" optional "a table of columns and their types" "" r#"columns = { amount = "decimal(12,2)" }"#
+            "Declared columns; the types of others are inferred from all rows."
+        "checks" optional "a table of checks" "" r#"checks = { positive = "amount > 0" }"# "Rules that the rows must meet."
+    },
+};
+
+/// `[csv]`.
+pub static CSV: SettingsTable = SettingsTable {
+    title: "`[csv]`",
+    files: "sources/**/*.toml",
+    table: "csv",
+    doc: "How a source's CSV files are written.",
+    settings: settings! {
+        "delimiter" optional "one ASCII character" "\",\", or a tab for `.tsv`" r#"delimiter = ";""# "What separates values."
+        "quote" optional "one ASCII character" "\"\\\"\"" r#"quote = "'""# "What encloses values."
+        "header" optional "`true` or `false`" "true" "header = false"
+            "Whether the first line names the columns; without, columns are the declared ones in order."
+        "null" optional "a list of texts" "[\"\", \"NULL\", \"null\", \"NA\", \"N/A\"]" r#"null = ["", "-"]"# "Words that mean a missing value."
+        "encoding" optional "an encoding label of the WHATWG standard, such as `utf-8`, `windows-1252` or `utf-16le`" "\"utf-8\""
+            r#"encoding = "windows-1252""# "How characters are written; applies to NDJSON too."
+    },
+};
+
+/// `contract`.
+pub static CONTRACT: SettingsTable = SettingsTable {
+    title: "`[contract]`",
+    files: "sources/**/*.toml",
+    table: "contract",
+    doc: "What happens to what does not fit a source's columns and types.",
+    settings: settings! {
+        "columns" optional "`evolve`, `freeze`, `discard_row`, `discard_value` or `quarantine`" "\"evolve\"" r#"columns = "freeze""#
+            "What happens when a column appears or disappears."
+        "data_type" optional "`evolve`, `freeze`, `discard_row`, `discard_value` or `quarantine`" "\"quarantine\"" r#"data_type = "discard_value""#
+            "What happens to a value that does not read as its column's type."
+    },
+};
+
+/// `[columns]` of a source.
+pub static SOURCE_COLUMNS: SettingsTable = SettingsTable {
+    title: "`[columns]`",
+    files: "sources/**/*.toml",
+    table: "columns",
+    doc: "A source's declared columns.",
+    settings: settings! {
+        "*" optional "a type, or a table with `type`" "" r#"amount = "decimal(12,2)""# "A column and its type."
+    },
+};
+
+/// `[columns.NAME]` of a source.
+pub static SOURCE_COLUMN: SettingsTable = SettingsTable {
+    title: "a source's column",
+    files: "sources/**/*.toml",
+    table: "columns.*",
+    doc: "A declared column with more than a type.",
+    settings: settings! {
+        "type" needed "a type" "" r#"type = "decimal(12,2)""# "The column's type."
+        "description" optional "a text" "" r#"description = "In the account's currency.""# "What the column is, for people."
+        "checks" optional "a list of checks" "[]" r#"checks = ["not_null", "between(0, 1000)"]"# "Rules that the values must meet."
+    },
+};
+
+/// The header of `tables/**/*.sql`.
+pub static TABLE: SettingsTable = SettingsTable {
+    title: "a table's header",
+    files: "tables/**/*.sql",
+    table: "",
+    doc: "A table: one SELECT, and how it is kept and checked.",
+    settings: settings! {
+        "description" optional "a text" "" r#"description = "What each customer did before each payment.""# "What the table is, for people."
+        "tags" optional "a list of texts" "[]" r#"tags = ["finance"]"# "Words to select nodes by: `tag:finance`."
+        "build" optional "`view` or `full`" "\"full\"" r#"build = "view""#
+            "How the table is kept: `view`, not stored but read in place; `full`, built anew from all input."
+        "entity" optional "a column, or a list of columns" "" r#"entity = "customer_id""#
+            "Whom a row is about; with `time`, the table is a feature table."
+        "time" optional "a column" "" r#"time = "occurred_at""# "The column of the event's time."
+        "known_at" optional "a column" "the column `known_at`, when the SELECT has it" r#"known_at = "loaded_at""#
+            "The column of the time at which a row became known."
+        "ttl" optional "a duration such as `\"30 days\"` or `\"1 hour\"`" "" r#"ttl = "30 days""# "How old a feature row may be."
+        "online" optional "`true` or `false`" "true when a model uses the table" "online = true" "Whether endpoints may look the features up."
+        "deterministic" optional "`true` or `false`" "false" "deterministic = true"
+            "Your word that the SQL depends on its inputs alone, though it looks otherwise."
+        "columns" optional "a table of columns" "" r#"columns = { amount = { checks = ["not_null"] } }"# "Notes and checks by column."
+        "checks" optional "a table of checks" "" r#"checks = { positive = "amount > 0" }"# "Rules that the rows must meet."
+        "interval" later "a duration" "" "" "The step of an interval build."
+        "lookback" later "a duration" "" "" "How far before an interval its SELECT looks."
+        "lateness" later "a duration" "" "" "How late rows may come."
+        "key" later "a list of columns" "" "" "The key of a merge or history build."
+        "partition" later "a list of columns" "" "" "How files are divided."
+        "schedule" later "a schedule" "" "" "When the table is built."
+    },
+};
+
+/// `[columns]` of a table.
+pub static COLUMNS: SettingsTable = SettingsTable {
+    title: "`[columns]`",
+    files: "tables/**/*.sql",
+    table: "columns",
+    doc: "Notes and checks on a table's columns.",
+    settings: settings! {
+        "*" optional "a table with `description` and `checks`" "" r#"amount = { checks = ["not_null"] }"# "A column."
+    },
+};
+
+/// `[columns.NAME]` of a table.
+pub static COLUMN: SettingsTable = SettingsTable {
+    title: "a table's column",
+    files: "tables/**/*.sql",
+    table: "columns.*",
+    doc: "A note and checks on one column.",
+    settings: settings! {
+        "description" optional "a text" "" r#"description = "In the account's currency.""# "What the column is, for people."
+        "checks" optional "a list of checks" "[]" r#"checks = ["not_null", "between(0, 1000)"]"# "Rules that the values must meet."
+    },
+};
+
+/// `[checks]`.
+pub static CHECKS: SettingsTable = SettingsTable {
+    title: "`[checks]`",
+    files: "sources/**/*.toml, tables/**/*.sql, models/**/*.sql",
+    table: "checks",
+    doc: "Rules on rows, on the table as a whole, or in SQL of your own.",
+    settings: settings! {
+        "*" optional "an SQL text, or a table with `sql`" "" r#"positive = "amount > 0""# "A check and its name."
+    },
+};
+
+/// An entry of `[checks]` with more than its SQL.
+pub static CHECK: SettingsTable = SettingsTable {
+    title: "a check",
+    files: "sources/**/*.toml, tables/**/*.sql, models/**/*.sql",
+    table: "checks.*",
+    doc: "A rule with its SQL, and what happens when it is broken.",
+    settings: settings! {
+        "sql" optional "an SQL text" "" r#"sql = "amount > 0""#
+            "A condition on a row, a condition over aggregates, or a SELECT of the rows that break the rule."
+        "expression" optional "an SQL text" "" r#"expression = "amount > 0""# "The same as `sql`."
+        "kind" optional "`row`, `table` or `custom`" "by the SQL" r#"kind = "table""#
+            "Whether the SQL is about a row, about the whole table, or a SELECT of bad rows."
+        "on_fail" optional "`stop`, `quarantine` or `warn`" "\"stop\"" r#"on_fail = "quarantine""# "What happens when the rule is broken."
+        "tolerance" optional "a number of rows, or a share such as `\"1%\"`" "0" r#"tolerance = "1%""# "How many rows may break the rule."
+    },
+};
+
+/// An entry of a column's `checks` with more than its rule.
+pub static COLUMN_CHECK: SettingsTable = SettingsTable {
+    title: "a column's check",
+    files: "sources/**/*.toml, tables/**/*.sql",
+    table: "columns.*.checks",
+    doc: "A rule on one column, and what happens when it is broken.",
+    settings: settings! {
+        "check" needed "a check such as `not_null` or `between(0, 10)`" "" r#"check = "not_null""# "The rule."
+        "on_fail" optional "`stop`, `quarantine` or `warn`" "\"stop\"" r#"on_fail = "quarantine""# "What happens when the rule is broken."
+        "tolerance" optional "a number of rows, or a share such as `\"1%\"`" "0" r#"tolerance = "1%""# "How many rows may break the rule."
+    },
+};
+
+/// The header of `models/**/*.sql`.
+pub static MODEL: SettingsTable = SettingsTable {
+    title: "a model's header",
+    files: "models/**/*.sql",
+    table: "",
+    doc: "A model: a SELECT of training examples, and what to learn from them.",
+    settings: settings! {
+        "description" optional "a text" "" r#"description = "Is this payment fraud?""# "What the model is, for people."
+        "tags" optional "a list of texts" "[]" r#"tags = ["finance"]"# "Words to select nodes by: `tag:finance`."
+        "task" needed "`classification` or `regression`" "" r#"task = "classification""# "What is learned: a class or a number."
+        "target" needed "a column" "" r#"target = "is_fraud""# "The column to learn."
+        "key" needed "a column, or a list of columns" "" r#"key = ["payment_id"]"# "The columns that identify an example."
+        "time" optional "a column" "" r#"time = "occurred_at""# "The time as of which features are joined."
+        "features" optional "a list of feature tables, or `table.column`" "[]" r#"features = ["customer_activity", "merchant_risk.chargebacks_90d"]"#
+            "What is joined as of each example's time."
+        "exclude" optional "a column, or a list of columns" "[]" r#"exclude = ["note"]"# "Columns of the SELECT that the model does not see."
+        "derive" optional "a table of names and SQL" "" r#"derive = { per_day = "spend_30d / 30" }"#
+            "Columns computed row by row, the same in training and at the endpoint."
+        "split" optional "a table with `by`, `test` and `valid`" "" r#"split = { by = "time", test = "20%" }"# "Which examples judge the model."
+        "learner" optional "a list of `gbdt`, `logistic`, `linear` and `baseline`" "\"gbdt\"" r#"learner = ["gbdt", "logistic"]"#
+            "The algorithms that compete; the baseline always does."
+        "gbdt" optional "a table of numbers" "" "gbdt = { rounds = 200 }" "Parameters of `gbdt`."
+        "logistic" optional "a table of numbers" "" "logistic = { l2 = 1.0 }" "Parameters of `logistic`."
+        "linear" optional "a table of numbers" "" "linear = { l2 = 1.0 }" "Parameters of `linear`."
+        "metric" optional "a metric of the task" "`average_precision` (two classes), `log_loss` (more), `rmse`" r#"metric = "roc_auc""#
+            "By which learners are compared."
+        "accept" optional "a rule, or a list of rules, such as `average_precision >= 0.6` or `rmse <= current + 0.1`" "[]"
+            r#"accept = ["average_precision >= 0.60"]"# "What a new version must reach before it is published."
+        "missing" optional "`null` or `refuse`" "\"null\"" r#"missing = "refuse""# "What the endpoint does when an entity has no features."
+        "deterministic" optional "`true` or `false`" "false" "deterministic = true"
+            "Your word that the SQL depends on its inputs alone, though it looks otherwise."
+        "checks" optional "a table of checks" "" r#"checks = { positive = "amount > 0" }"# "Rules that the training examples must meet."
+        "tune" later "a table" "" "" "A search for better parameters."
+        "schedule" later "a schedule" "" "" "When the model is trained."
+    },
+};
+
+/// `[derive]`.
+pub static DERIVE: SettingsTable = SettingsTable {
+    title: "`[derive]`",
+    files: "models/**/*.sql",
+    table: "derive",
+    doc: "Columns computed row by row from the SELECT's columns, features, and derived columns above.",
+    settings: settings! {
+        "*" optional "an SQL text" "" r#"amount_vs_usual = "amount / nullif(spend_30d / 30, 0)""# "A column and its SQL."
+    },
+};
+
+/// `split`.
+pub static SPLIT: SettingsTable = SettingsTable {
+    title: "`[split]`",
+    files: "models/**/*.sql",
+    table: "split",
+    doc: "Which examples train, stop and judge a model.",
+    settings: settings! {
+        "by" optional "`time`, `random`, `stratified` or `{ group = \"COLUMN\" }`"
+            "`time` when the model has one, else `stratified` for classification, else `random`" r#"by = "time""# "How examples are divided."
+        "test" optional "a share such as `\"20%\"` or `0.2`" "\"20%\"" r#"test = "20%""# "The share of examples that only judge."
+        "valid" optional "a share such as `\"10%\"` or `0.1`" "\"10%\"" r#"valid = "10%""# "The share of examples that stop and choose."
+    },
+};
+
+/// `split.by = { group = ... }`.
+pub static SPLIT_BY: SettingsTable = SettingsTable {
+    title: "`split.by`",
+    files: "models/**/*.sql",
+    table: "split.by",
+    doc: "A split that keeps rows with the same value together.",
+    settings: settings! {
+        "group" needed "a column" "" r#"group = "customer_id""# "Rows with the same value stay together."
+    },
+};
+
+/// `[gbdt]`.
+pub static GBDT: SettingsTable = SettingsTable {
+    title: "`[gbdt]`",
+    files: "models/**/*.sql",
+    table: "gbdt",
+    doc: "Parameters of gradient boosted decision trees.",
+    settings: settings! { "*" optional "a number" "" "rounds = 200" "A parameter of the learner." },
+};
+
+/// `[logistic]`.
+pub static LOGISTIC: SettingsTable = SettingsTable {
+    title: "`[logistic]`",
+    files: "models/**/*.sql",
+    table: "logistic",
+    doc: "Parameters of logistic regression.",
+    settings: settings! { "*" optional "a number" "" "l2 = 1.0" "A parameter of the learner." },
+};
+
+/// `[linear]`.
+pub static LINEAR: SettingsTable = SettingsTable {
+    title: "`[linear]`",
+    files: "models/**/*.sql",
+    table: "linear",
+    doc: "Parameters of linear regression.",
+    settings: settings! { "*" optional "a number" "" "l2 = 1.0" "A parameter of the learner." },
+};
+
+/// The reference of all settings in Markdown, as `pelton config --reference` prints it.
+pub fn settings_markdown() -> String {
+    let mut out = String::from("# Settings\n");
+    let escape = |text: &str| text.replace('|', "\\|");
+    for table in SETTINGS {
+        let name = if table.table.is_empty() { String::new() } else { format!(" `[{}]`", table.table) };
+        let _ = write!(out, "\n## {}{name}\n\n{}\n\n", table.files, table.doc);
+        out.push_str("| key | accepts | default | meaning | example |\n|---|---|---|---|---|\n");
+        for setting in table.settings.iter().filter(|setting| setting.built) {
+            let key = if setting.key == "*" { "*NAME*".to_string() } else { format!("`{}`", setting.key) };
+            let default = match (setting.needed, setting.default) {
+                (true, _) => "needed",
+                (false, "") => "none",
+                (false, default) => default,
+            };
+            let (accepts, default) = (escape(setting.accepts), escape(default));
+            let _ = writeln!(
+                out,
+                "| {key} | {accepts} | {default} | {} | `{}` |",
+                escape(setting.doc),
+                escape(setting.example)
+            );
+        }
+    }
+    out
+}

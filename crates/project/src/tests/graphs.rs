@@ -1,0 +1,1 @@
+//! Order, selectors, drawings.

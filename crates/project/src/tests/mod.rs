@@ -1,0 +1,37 @@
+//! Tests of the crate as a whole. What is reported, and how, stands in `cases/*.txt`: a project's files, and the reports that
+//! loading them gives. `PELTON_UPDATE_CASES=1 cargo test -p pelton-project` writes the answers anew; read them before you commit.
+
+mod cases;
+mod graphs;
+mod values;
+
+use crate::{MemoryFiles, Project, load_with};
+use pelton_base::{Report, Reports};
+use std::path::Path;
+
+/// Loads a project from files written one after the other, each after a line `--- path`.
+fn load_text(text: &str) -> Result<Project, Reports> {
+    let mut files = MemoryFiles::default();
+    for part in format!("\n{text}").split("\n--- ").skip(1) {
+        let (path, content) = part.split_once('\n').unwrap_or((part, ""));
+        files.0.insert(path.trim().to_string(), format!("{content}\n"));
+    }
+    if !files.0.contains_key("pelton.toml") {
+        files.0.insert("pelton.toml".to_string(), "name = \"shop\"\n".to_string());
+    }
+    load_with(Path::new("/shop"), &files)
+}
+
+/// A report with its place, the line and what it points at, notes and hints.
+fn render(report: &Report) -> String {
+    let mut out = format!("{}[{}]: {}\n", if report.is_error() { "error" } else { "warning" }, report.code, report.message);
+    if let Some(at) = &report.at {
+        out += &format!("  --> {at}\n");
+        if let (Some(text), true) = (&at.text, at.column > 0) {
+            out += &format!("  | {text}\n  | {}{}\n", " ".repeat(at.column - 1), "^".repeat(at.length));
+        }
+    }
+    report.notes.iter().for_each(|note| out += &format!("  note: {note}\n"));
+    report.hints.iter().for_each(|hint| out += &format!("  hint: {hint}\n"));
+    out
+}
