@@ -117,6 +117,12 @@ fn checksum(key: &[u8], rest: &[u8]) -> [u8; 8] {
     (Digest::of(rest).0 as u64 ^ (Digest::of(key).0 as u64).rotate_left(1)).to_le_bytes()
 }
 
+/// A stored row: its key and its value.
+type Row = (Box<[u8]>, Box<[u8]>);
+
+/// The stored bytes of a row that counts.
+type Stored = Option<redb::AccessGuard<'static, &'static [u8]>>;
+
 /// Writes an online store, batch by batch.
 ///
 /// Give it the rows of [`latest_sql`](crate::latest_sql), at most one an entity; rows with a null in entity or time are skipped.
@@ -128,7 +134,7 @@ pub struct OnlineBuilder {
     values: RowConverter,
     /// `None` once the file is in its place.
     database: Option<Database>,
-    waiting: Vec<(Box<[u8]>, Box<[u8]>)>,
+    waiting: Vec<Row>,
     rows: u64,
     path: PathBuf,
     partial: PathBuf,
@@ -438,12 +444,7 @@ impl OnlineStore {
         Ok(Lookup { features: features.map_err(|error| self.damaged(error.to_string()))?, found })
     }
 
-    #[allow(clippy::type_complexity)]
-    fn row(
-        &self,
-        key: &[u8],
-        now_us: i64,
-    ) -> Result<(Found, Option<redb::AccessGuard<'static, &'static [u8]>>), OnlineError> {
+    fn row(&self, key: &[u8], now_us: i64) -> Result<(Found, Stored), OnlineError> {
         let Some(guard) = self.table.get(key).map_err(|error| failed(&self.path, error.into()))? else {
             return Ok((Found::No, None));
         };
