@@ -164,3 +164,40 @@ fn too_few_payments_are_refused() {
     assert_eq!(error.report().code, "invalid-value");
     assert_eq!(error.to_string(), "the demo has 1000 to 80000000 payments, not 10");
 }
+
+#[test]
+fn the_whole_example_is_written() {
+    fn walk(folder: &Path, prefix: &str, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+            match entry.file_type().unwrap().is_dir() {
+                true => walk(&entry.path(), &format!("{name}/"), found),
+                false => drop(found.insert(name)),
+            }
+        }
+    }
+    let mut found = BTreeSet::new();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/fraud");
+    for part in ["sources", "tables", "models"] {
+        walk(&example.join(part), &format!("{part}/"), &mut found);
+    }
+    found.extend(["README.md", "pelton.toml"].map(str::to_string));
+    assert_eq!(found, PROJECT_FILES.iter().map(|(path, _)| path.to_string()).collect());
+    let (folder, _) = made(ROWS_MIN, 1);
+    for (path, expected) in PROJECT_FILES {
+        assert_eq!(&text(&folder, path), expected);
+    }
+}
+
+#[test]
+fn a_card_makes_one_payment_a_second() {
+    let options = Options { rows: 60_000, seed: 5 };
+    let world = World::new(&options);
+    for month in calendar::months(options.rows) {
+        let payments = payments::simulate(&world, &month);
+        assert_eq!(payments.len() as u64, month.rows);
+        assert!(payments.is_sorted() && payments.iter().all(|payment| (month.start..month.end).contains(&payment.at)));
+        let moments: HashSet<_> = payments.iter().map(|payment| (payment.at, payment.customer)).collect();
+        assert_eq!(moments.len(), payments.len());
+    }
+}

@@ -12,13 +12,13 @@ checks = ["not_null", "references(customers.customer_id)"]
 
 [columns.merchant_id]
 description = "Some terminals are older than the list of merchants; their payments wait in quarantine."
-checks = [{ rule = "references(merchants.merchant_id)", on_fail = "quarantine", tolerance = "1%" }]
+checks = [{ check = "references(merchants.merchant_id)", on_fail = "quarantine", tolerance = "1%" }]
 
 [columns.amount]
 description = "Euros."
 checks = [
-    { rule = "not_null", on_fail = "quarantine", tolerance = "1%" },
-    { rule = "between(0.01, 50000)", on_fail = "quarantine", tolerance = "1%" },
+    { check = "not_null", on_fail = "quarantine", tolerance = "1%" },
+    { check = "between(0.01, 50000)", on_fail = "quarantine", tolerance = "1%" },
 ]
 
 [columns.channel]

@@ -22,23 +22,19 @@ checks = ["not_null"]
 [checks]
 longer_windows_hold_more = "customer_payments_1h <= customer_payments_24h and customer_payments_24h <= customer_payments_30d"
 */
-with payment as (
-    select customer_id, occurred_at, cast(amount as double) as amount, country
-    from payments
-)
 select customer_id,
        occurred_at,
        occurred_at + interval '1 second' as known_at,
        occurred_at as customer_last_paid_at,
        country as customer_last_country,
-       amount as customer_last_amount,
+       cast(amount as double) as customer_last_amount,
        count(*) over hour as customer_payments_1h,
        count(*) over day as customer_payments_24h,
-       sum(amount) over day as customer_spend_24h,
+       cast(sum(amount) over day as double) as customer_spend_24h,
        count(*) over month as customer_payments_30d,
-       avg(amount) over month as customer_mean_amount_30d,
-       max(amount) over month as customer_most_amount_30d
-from payment
+       cast(avg(amount) over month as double) as customer_mean_amount_30d,
+       cast(max(amount) over month as double) as customer_most_amount_30d
+from payments
 window hour  as (partition by customer_id order by occurred_at range between interval '1 hour' preceding and current row),
        day   as (partition by customer_id order by occurred_at range between interval '24 hours' preceding and current row),
        month as (partition by customer_id order by occurred_at range between interval '30 days' preceding and current row)
