@@ -11,6 +11,7 @@ mod stage;
 mod state;
 mod stats;
 mod stored;
+mod system;
 mod warehouse;
 
 pub use artifacts::Artifacts;
@@ -22,4 +23,8 @@ pub use state::{
     Publish, RunEntry, RunLock, RunRecord, SourceFile, StaleFiles, State, VersionHead, VersionRecord,
 };
 pub use stored::{quarantine_schema, stored_schema, to_stored};
+pub use system::{SYSTEM_TABLES, system_table_schema};
 pub use warehouse::Warehouse;
+
+#[cfg(test)]
+mod tests;

@@ -234,3 +234,90 @@ impl Drop for StageWriter {
         let _ = self.delete();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array};
+    use futures::StreamExt;
+    use futures::stream::BoxStream;
+    use object_store::memory::InMemory;
+    use object_store::{
+        CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions,
+        PutOptions, PutPayload, PutResult, Result,
+    };
+    use std::fmt;
+    use std::io;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A store that is full after some files.
+    #[derive(Debug)]
+    struct Full {
+        inner: InMemory,
+        room: AtomicUsize,
+    }
+
+    impl fmt::Display for Full {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a full store")
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl ObjectStore for Full {
+        async fn put_opts(&self, at: &ObjectPath, bytes: PutPayload, options: PutOptions) -> Result<PutResult> {
+            if self.room.load(Ordering::Relaxed) == 0 {
+                const ENOSPC: i32 = 28;
+                return Err(Error::Generic { store: "full", source: io::Error::from_raw_os_error(ENOSPC).into() });
+            }
+            self.room.fetch_sub(1, Ordering::Relaxed);
+            self.inner.put_opts(at, bytes, options).await
+        }
+
+        async fn put_multipart_opts(
+            &self,
+            at: &ObjectPath,
+            options: PutMultipartOptions,
+        ) -> Result<Box<dyn MultipartUpload>> {
+            self.inner.put_multipart_opts(at, options).await
+        }
+
+        async fn get_opts(&self, at: &ObjectPath, options: GetOptions) -> Result<GetResult> {
+            self.inner.get_opts(at, options).await
+        }
+
+        fn delete_stream(
+            &self,
+            paths: BoxStream<'static, Result<ObjectPath>>,
+        ) -> BoxStream<'static, Result<ObjectPath>> {
+            self.inner.delete_stream(paths)
+        }
+
+        fn list(&self, prefix: Option<&ObjectPath>) -> BoxStream<'static, Result<ObjectMeta>> {
+            self.inner.list(prefix)
+        }
+
+        async fn list_with_delimiter(&self, prefix: Option<&ObjectPath>) -> Result<ListResult> {
+            self.inner.list_with_delimiter(prefix).await
+        }
+
+        async fn copy_opts(&self, from: &ObjectPath, to: &ObjectPath, options: CopyOptions) -> Result<()> {
+            self.inner.copy_opts(from, to, options).await
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_named_and_nothing_stays() {
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..100));
+        let rows = RecordBatch::try_from_iter([("id", ids)]).unwrap();
+        let store = Arc::new(Full { inner: InMemory::new(), room: AtomicUsize::new(2) });
+        let options = StageOptions { rows_per_file_max: 30, ..StageOptions::default() };
+        let mut stage = StageWriter::on(store.clone(), None, "tables/a", "part", &rows.schema(), options).unwrap();
+        let error = stage.write(&rows).unwrap_err();
+        assert!(matches!(error, StoreError::DiskFull { .. }), "{error:?}");
+        assert_eq!(error.report().code, "disk-full");
+        assert_eq!(block_on(store.list(None).count()), 2);
+        drop(stage);
+        assert_eq!(block_on(store.list(None).count()), 0);
+    }
+}

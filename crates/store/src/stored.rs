@@ -77,8 +77,11 @@ pub fn quarantine_schema() -> SchemaRef {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::*;
-    use arrow::datatypes::{Int32Type, TimeUnit};
+    use arrow::array::{
+        AsArray, DictionaryArray, DurationSecondArray, ListBuilder, NullArray, StringViewArray, StringViewBuilder,
+        StructArray, TimestampNanosecondArray, TimestampSecondArray, UInt8Array, UInt32Array, UInt64Array,
+    };
+    use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 
     fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
         RecordBatch::try_from_iter(columns).unwrap()
@@ -101,9 +104,8 @@ mod tests {
             assert_eq!(Some(field.data_type().clone()), types::stored(old.data_type()), "{}", field.name());
             assert!(field.is_nullable());
         }
-        assert_eq!(stored.column(2).as_primitive::<arrow::datatypes::Int64Type>().value(0), i64::MAX);
-        let time =
-            |at: usize, row| stored.column(at).as_primitive::<arrow::datatypes::TimestampMicrosecondType>().value(row);
+        assert_eq!(stored.column(2).as_primitive::<Int64Type>().value(0), i64::MAX);
+        let time = |at: usize, row| stored.column(at).as_primitive::<TimestampMicrosecondType>().value(row);
         assert_eq!((time(3, 0), time(3, 1), time(4, 0)), (1_000_000, -1_000_000, 1));
         assert_eq!(to_stored(&stored).unwrap(), stored);
     }
@@ -131,7 +133,6 @@ mod tests {
         assert!(matches!(to_stored(&batch(vec![("at", far)])), Err(StoreError::UnstorableValue { .. })));
         let length: ArrayRef = Arc::new(DurationSecondArray::from(vec![1]));
         assert!(matches!(to_stored(&batch(vec![("length", length)])), Err(StoreError::UnstorableType { .. })));
-        let _ = TimeUnit::Second;
     }
 
     #[test]

@@ -91,6 +91,29 @@ impl State {
         if answer == "ok" { Ok(()) } else { Err(self.damaged(answer)) }
     }
 
+    /// Hands every row of a query to `take`.
+    pub(crate) fn each_row(
+        &self,
+        sql: &str,
+        mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), StoreError> {
+        self.read(|db| {
+            let mut statement = db.prepare_cached(sql)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                take(row)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes the database full at this size, as a disk would.
+    #[cfg(test)]
+    pub(crate) fn limit_pages(&self, pages: i64) {
+        let limit = |db: &Connection| db.query_row(&format!("pragma max_page_count = {pages}"), [], |_| Ok(()));
+        self.read(limit).expect("SQLite knows the pragma");
+    }
+
     fn connection(&self) -> MutexGuard<'_, Connection> {
         // A panic elsewhere leaves no half of a transaction: dropping one rolls it back.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)

@@ -173,6 +173,8 @@ pub struct SourceFile {
     pub modified_us: i64,
     /// The digest of its bytes.
     pub digest: Digest,
+    /// The digest of the rows that came of it, as a table of `columns`.
+    pub rows_digest: Digest,
     /// Rows taken in.
     pub rows: u64,
     /// Rows that went to quarantine.

@@ -13,6 +13,11 @@ impl State {
         self.write(|db| Ok(insert(db, version)?))
     }
 
+    /// Records many versions in one transaction.
+    pub fn insert_versions(&self, versions: &[VersionRecord]) -> Result<(), StoreError> {
+        self.write(|db| Ok(versions.iter().try_for_each(|version| insert(db, version))?))
+    }
+
     /// Records a source's version together with the files it has taken in: neither is there without the other.
     pub fn insert_source_version(&self, version: &VersionRecord, files: &[SourceFile]) -> Result<(), StoreError> {
         self.write(|db| {
@@ -35,6 +40,25 @@ impl State {
                 .optional()
         })?;
         Ok(files.unwrap_or_default())
+    }
+
+    /// Hands every file that the newest version of each source has taken in to `take`, with the source, the version, its run
+    /// and when it was built.
+    pub(crate) fn each_source_file(
+        &self,
+        mut take: impl FnMut(&str, &str, &str, i64, &SourceFile),
+    ) -> Result<(), StoreError> {
+        let sql = "select v.node, v.id, v.run, v.built_at_us, s.files
+                   from source_files s join versions v on v.id = s.version
+                   where v.seq = (select max(seq) from versions where node = v.node) order by v.node";
+        self.each_row(sql, |row| {
+            let text = |at| row.get_ref(at)?.as_str().map_err(rusqlite::Error::from);
+            let files: Vec<SourceFile> = blob_at(row, 4)?;
+            for file in &files {
+                take(text(0)?, text(1)?, text(2)?, row.get(3)?, file);
+            }
+            Ok(())
+        })
     }
 
     /// Records that a version was committed to its Delta table.

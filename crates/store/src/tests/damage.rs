@@ -1,0 +1,142 @@
+//! A state database that is newer, foreign, damaged, locked or full is refused by name.
+
+use super::{run, version, warehouse};
+use crate::{StoreError, Warehouse};
+use pelton_base::{NodeName, VersionId};
+use rusqlite::Connection;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+fn codes(root: &Path) -> [&'static str; 2] {
+    let code = |result: Result<(), StoreError>| result.map_or_else(|error| error.report().code, |()| "opened");
+    [code(Warehouse::open(root).map(|_| ())), code(Warehouse::open_existing(root).map(|_| ()))]
+}
+
+#[test]
+fn a_newer_warehouse_is_refused_and_left_alone() {
+    let (folder, warehouse) = warehouse();
+    drop(warehouse);
+    let path = folder.path().join("state.db");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    assert_eq!(codes(folder.path()), ["newer-warehouse"; 2]);
+    let error = Warehouse::open(folder.path()).unwrap_err();
+    assert!(matches!(error, StoreError::NewerWarehouse { found: 99, known: 1 }), "{error:?}");
+    let format: i64 =
+        Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(format, 99);
+}
+
+#[test]
+fn what_is_not_a_state_database_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    fs::write(&path, "id,amount\n1,12.50\n".repeat(100)).unwrap();
+    assert_eq!(codes(folder.path()), ["damaged-state"; 2]);
+    assert!(fs::read_to_string(&path).unwrap().starts_with("id,amount"), "nothing was changed");
+
+    fs::remove_file(&path).unwrap();
+    Connection::open(&path).unwrap().execute_batch("create table notes (text)").unwrap();
+    assert_eq!(codes(folder.path()), ["damaged-state"; 2]);
+}
+
+#[test]
+fn an_empty_file_is_a_warehouse_that_was_never_made() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("state.db"), "").unwrap();
+    assert!(Warehouse::open_existing(folder.path()).unwrap().is_none());
+    Warehouse::open(folder.path()).unwrap();
+    assert!(Warehouse::open_existing(folder.path()).unwrap().is_some());
+}
+
+#[test]
+fn damaged_pages_are_found() {
+    let (folder, warehouse) = warehouse();
+    let run = run(&warehouse, "r1");
+    for i in 0..300 {
+        warehouse.state().insert_version(&version(&run, "a", &format!("v{i}"))).unwrap();
+    }
+    warehouse.state().verify().unwrap();
+    drop(warehouse);
+    let path = folder.path().join("state.db");
+    Connection::open(&path).unwrap().execute_batch("pragma wal_checkpoint(truncate)").unwrap();
+    let sound = fs::read(&path).unwrap();
+
+    // Everything behind the first page, and with it the schema.
+    let mut bytes = sound.clone();
+    bytes[4096..].fill(0x5a);
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(codes(folder.path()), ["damaged-state"; 2]);
+
+    // The newer half: it opens, and is refused where it is read.
+    let mut bytes = sound;
+    let half = bytes.len() / 2 / 4096 * 4096;
+    bytes[half..].fill(0x5a);
+    fs::write(&path, bytes).unwrap();
+    let warehouse = Warehouse::open(folder.path()).unwrap();
+    let error = warehouse.state().versions_of(&NodeName::new("a")).unwrap_err();
+    assert_eq!(error.report().code, "damaged-state", "{error}");
+    assert_eq!(warehouse.state().verify().unwrap_err().report().code, "damaged-state");
+}
+
+#[test]
+fn a_stored_value_that_does_not_read_back_is_damage() {
+    let (folder, warehouse) = warehouse();
+    let run = run(&warehouse, "r1");
+    warehouse.state().insert_version(&version(&run, "a", "v1")).unwrap();
+    let raw = Connection::open(folder.path().join("state.db")).unwrap();
+    for change in [
+        "update version_bodies set columns = '['",
+        "update version_bodies set files = x'00'",
+        "update versions set digest = 'short'",
+        "update versions set rows = -1",
+    ] {
+        let before = raw.unchecked_transaction().unwrap();
+        before.execute(change, []).unwrap();
+        before.commit().unwrap();
+        let error = warehouse.state().version(&VersionId("v1".into())).unwrap_err();
+        assert_eq!(error.report().code, "damaged-state", "{change}: {error}");
+        raw.execute_batch("delete from version_bodies; delete from versions").unwrap();
+        warehouse.state().insert_version(&version(&run, "a", "v1")).unwrap();
+    }
+}
+
+#[test]
+fn a_locked_database_is_named_after_the_time_limit() {
+    let (folder, warehouse) = warehouse();
+    drop(warehouse);
+    let short = Duration::from_millis(20);
+    let opened = Warehouse::open_waiting(folder.path(), short).unwrap();
+
+    // A writer that does not end blocks writers, and only them.
+    let writer = Connection::open(folder.path().join("state.db")).unwrap();
+    writer.execute_batch("begin immediate").unwrap();
+    assert_eq!(opened.state().current_id("main").unwrap(), None);
+    let error = opened.state().set_delta_version(&VersionId("v1".into()), 1).unwrap_err();
+    assert!(matches!(error, StoreError::StateLocked { waited_ms: 20 }), "{error:?}");
+    assert_eq!(error.report().code, "state-locked");
+    writer.execute_batch("rollback").unwrap();
+    drop(opened);
+
+    // One that takes the file for itself blocks everybody.
+    writer.execute_batch("pragma locking_mode = exclusive; begin exclusive; create table x (a); commit").unwrap();
+    for result in [
+        Warehouse::open_waiting(folder.path(), short).map(|_| ()),
+        Warehouse::open_existing_waiting(folder.path(), short).map(|_| ()),
+    ] {
+        assert_eq!(result.unwrap_err().report().code, "state-locked");
+    }
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    let (folder, warehouse) = warehouse();
+    let run = run(&warehouse, "r1");
+    warehouse.state().limit_pages(60);
+    let mut big = version(&run, "a", "v1");
+    big.detail = serde_json::json!("x".repeat(1 << 20));
+    let error = warehouse.state().insert_version(&big).unwrap_err();
+    assert_eq!(error.report().code, "disk-full", "{error}");
+    assert_eq!(warehouse.state().version_head(&big.id).unwrap(), None, "nothing of it stays");
+    drop(folder);
+}
