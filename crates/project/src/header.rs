@@ -9,7 +9,7 @@ pub(crate) enum Header<'a> {
     /// No `/* pelton` comment.
     None,
     /// The header's TOML, parsed; where its text begins; and where `/* pelton` stands.
-    Found(Document<&'a str>, usize, Span),
+    Found(Box<Document<&'a str>>, usize, Span),
     /// There is one, but it cannot be read; that was reported.
     Broken,
 }
@@ -31,7 +31,7 @@ pub(crate) fn read<'a>(file: &File<'a>) -> (Header<'a>, usize) {
     };
     let (end, sql) = (toml + length, toml + length + 2);
     if let Ok(document) = Document::parse(&text[toml..end]) {
-        return (Header::Found(document, toml, opening), sql);
+        return (Header::Found(Box::new(document), toml, opening), sql);
     }
     // The first end may lie inside a text of the header: then the TOML up to a later one is whole.
     let later = text[sql..].match_indices("*/").take(LATER_ENDS_TRIED_MAX).map(|(at, _)| sql + at);
@@ -56,8 +56,8 @@ fn find(text: &str, start: usize) -> Option<(usize, usize)> {
         let rest = &text[at..];
         if rest.starts_with("--") {
             at += rest.find('\n')?;
-        } else if rest.starts_with("/*") {
-            let inner = rest[2..].trim_start();
+        } else if let Some(inner) = rest.strip_prefix("/*") {
+            let inner = inner.trim_start();
             let is_header = inner
                 .strip_prefix("pelton")
                 .is_some_and(|after| after.starts_with(char::is_whitespace) || after.starts_with("*/"));

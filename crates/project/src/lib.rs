@@ -7,7 +7,7 @@
 //! SELECTs, `checks` reads rules. A file module for each kind of file turns it into a draft, `load` links the drafts, and `graph`,
 //! `selector` and `draw` work on what came out.
 
-mod model;
+pub mod model;
 
 mod files;
 mod settings;

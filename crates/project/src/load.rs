@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Searching a near name costs a comparison with every name; beyond so many unknown names nobody reads the suggestions.
-const SUGGESTIONS_MAX: usize = 100;
+const SUGGESTIONS_MAX: usize = 20;
 
 /// Reads the project in `root`, the folder with `pelton.toml`, and checks it without looking at data.
 ///
@@ -36,6 +36,14 @@ pub fn load_with(root: &Path, files: &dyn FileSource) -> Result<Project, Reports
             Ok(paths) => paths.into_iter().for_each(|path| drafts.read(&folder, path, files, &mut reports)),
             Err(report) => reports.push(report),
         }
+    }
+    match files.list("tests", "toml") {
+        Ok(paths) => reports.extend(paths.first().map(|path| {
+            Report::error("not-built-yet", "unit tests in `tests` are not built yet")
+                .at(Place::file(path))
+                .note("they would not run, so a project that has them is refused")
+        })),
+        Err(report) => reports.push(report),
     }
     let nodes = drafts.link(&mut reports);
     let order = graph::order(&nodes).unwrap_or_else(|cycles| {
@@ -201,6 +209,10 @@ impl Drafts {
             How::Feature => kind == "table",
             _ => kind != "model",
         };
+        // A name of one or two letters is near to every other.
+        if reading.name.len() < 3 {
+            return report;
+        }
         let candidates = self.by_name.iter().filter(|(_, other)| fits(other.kind) && other.path != entry.path);
         report.suggest(&reading.name, candidates.map(|(name, _)| name.as_str()))
     }

@@ -119,9 +119,41 @@ impl Node {
     pub fn place(&self) -> Place {
         Place::file(&self.file)
     }
+
+    /// The place of a byte range of the file, such as a [`Spanned`] or a check has.
+    pub fn place_at(&self, span: (usize, usize)) -> Place {
+        Place::in_text(&self.file, &self.text, span.0, span.1)
+    }
+
+    /// The place of a 1-based line and column of the SELECT's text, as the engine gives them.
+    pub fn place_in_select(&self, line: usize, column: usize, length: usize) -> Place {
+        let Some(select) = self.select() else { return self.place() };
+        let start = select.offset + crate::sql::offset_of(&select.sql, line, column);
+        let length = self.text.get(start..).unwrap_or_default().chars().take(length).map(char::len_utf8).sum::<usize>();
+        self.place_at((start, start + length))
+    }
+
+    /// The SELECT of a table or model.
+    pub fn select(&self) -> Option<&Select> {
+        match &self.body {
+            Body::Source(_) => None,
+            Body::Table(table) => Some(&table.select),
+            Body::Model(model) => Some(&model.select),
+        }
+    }
+
+    /// The checks on its rows; of a model, on its training examples.
+    pub fn checks(&self) -> &[Check] {
+        match &self.body {
+            Body::Source(source) => &source.checks,
+            Body::Table(table) => &table.checks,
+            Body::Model(model) => &model.checks,
+        }
+    }
 }
 
-/// A value with the byte range in its file where it was written.
+/// A value with the byte range in its file where it was written: of a text, the characters inside its quotes where they stand
+/// there as they are (so that a place inside the text is a place in the file), else the whole value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spanned<T> {
     /// The value.
@@ -133,7 +165,7 @@ pub struct Spanned<T> {
 /// A SELECT in a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Select {
-    /// The text, without the header comment.
+    /// The text, without the header comment, a trailing `;` and what follows it.
     pub sql: String,
     /// Where it begins in the file, in bytes; the engine's lines and columns count from here.
     pub offset: usize,
@@ -285,7 +317,7 @@ pub struct Check {
     pub on_fail: OnFail,
     /// `tolerance`. Default: none.
     pub tolerance: Tolerance,
-    /// Where it is written, in the file's text.
+    /// Where its rule is written, in the file's text; as [`Spanned`] has it.
     pub span: (usize, usize),
 }
 

@@ -13,20 +13,13 @@ use std::collections::BTreeMap;
 const TASKS_LATER: &[&str] = &["forecast", "recommendation", "anomaly", "clustering", "text", "image"];
 
 /// Metrics of classification, by their names in `metric` and `accept`.
-pub const CLASSIFICATION_METRICS: &[&str] = &[
-    "log_loss",
-    "roc_auc",
-    "average_precision",
-    "f1",
-    "precision",
-    "recall",
-    "accuracy",
-    "balanced_accuracy",
-    "brier",
-];
+///
+/// `log_loss` and `accuracy` are of any number of classes, `macro_f1` of more than two, the others of two.
+pub const CLASSIFICATION_METRICS: &[&str] =
+    &["average_precision", "roc_auc", "log_loss", "accuracy", "brier", "f1", "precision", "recall", "macro_f1"];
 
 /// Metrics of regression, by their names in `metric` and `accept`.
-pub const REGRESSION_METRICS: &[&str] = &["rmse", "mae", "r2", "mse", "mape", "median_absolute_error"];
+pub const REGRESSION_METRICS: &[&str] = &["rmse", "mae", "mape", "r2"];
 
 /// Reads a model; what is wrong is reported, and a default stands in for it.
 pub(crate) fn read(file: &File) -> Draft {
@@ -46,7 +39,7 @@ pub(crate) fn read(file: &File) -> Draft {
     let task = read_task.unwrap_or(Task::Classification);
     let target = section.need("target").and_then(|entry| entry.words());
     let target = target.unwrap_or(Spanned { value: String::new(), span: (0, 0) });
-    let key = section.need("key").map_or_else(Vec::new, |entry| entry.texts());
+    let key = section.need("key").map_or_else(Vec::new, |entry| entry.some_texts());
     let time = section.get("time").and_then(|entry| entry.words());
     let exclude = section.get("exclude").map_or_else(Vec::new, |entry| entry.texts());
     check_columns(file, &target, &key, time.as_ref(), &exclude);
@@ -60,7 +53,8 @@ pub(crate) fn read(file: &File) -> Draft {
         let report = Report::error("missing-key", "a model with `features` needs `time`");
         file.report_at(entry.key_span, report.note("features are joined as of each example's time"));
     }
-    let derive = section.get("derive").map_or_else(Vec::new, |entry| derive(&entry));
+    let taken: Vec<&str> = [&target].into_iter().chain(&key).chain(&time).map(|column| column.value.as_str()).collect();
+    let derive = section.get("derive").map_or_else(Vec::new, |entry| derive(&entry, &taken));
     let learner = learners(&section, read_task);
     let mut model = Model {
         task,
@@ -145,9 +139,21 @@ fn features(entry: &Entry, readings: &mut Vec<Reading>) -> Vec<FeatureUse> {
     uses
 }
 
-fn derive(entry: &Entry) -> Vec<Derived> {
-    let mut columns = Vec::new();
+/// Reads derived columns; `taken` are names that the SELECT gives to its target, key and time.
+fn derive(entry: &Entry, taken: &[&str]) -> Vec<Derived> {
+    let mut columns: Vec<Derived> = Vec::new();
     for entry in entry.section(&DERIVE).entries() {
+        let is_plain = entry.key.chars().all(|c| c.is_alphanumeric() || c == '_') && !entry.key.is_empty();
+        let is_taken = taken.contains(&entry.key.as_str())
+            || columns.iter().any(|other| other.name.eq_ignore_ascii_case(&entry.key));
+        if !is_plain || is_taken {
+            let why = if is_taken { "is the name of another column" } else { "cannot be the name of a column" };
+            let report = Report::error("invalid-value", format!("derived column `{}` {why}", entry.key));
+            entry.file.report_at(
+                entry.key_span,
+                if is_taken { report } else { report.note("a name has letters, digits and `_`") },
+            );
+        }
         let Some(text) = entry.words() else { continue };
         let refuse = |why: String| {
             let report = Report::error("invalid-sql", format!("derived column `{}` {why}", entry.key));
@@ -199,7 +205,7 @@ fn learners(section: &Section, task: Option<Task>) -> Vec<Spanned<LearnerKind>> 
     }
     if learners.is_empty() {
         if entry.items().is_empty() {
-            entry.refuse("is empty");
+            entry.refuse("cannot be empty");
         }
         learners.push(Spanned { value: LearnerKind::Gbdt, span: entry.span });
     }

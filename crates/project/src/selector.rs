@@ -5,6 +5,7 @@ use pelton_base::{NodeName, Report, Reports};
 use std::collections::{BTreeMap, BTreeSet};
 
 const KINDS: [&str; 3] = ["source", "table", "model"];
+const FORMS: &str = "selectors are `name`, `+name`, `name+`, `tag:x`, `path:y` and `kind:model`";
 const METHODS: [&str; 3] = ["tag", "path", "kind"];
 
 /// The nodes that any of the selectors selects; all nodes when there is no selector.
@@ -27,7 +28,7 @@ pub fn select(project: &Project, selectors: &[String]) -> Result<BTreeSet<NodeNa
                         project.nodes.get(name).into_iter().flat_map(|node| node.reads.iter().map(|(read, _)| read))
                     }));
                 }
-                if selector.ends_with('+') && selector.len() > 1 {
+                if selector.ends_with('+') {
                     selected.extend(reach(&names, |name| readers.get(name).into_iter().flatten()));
                 }
                 selected.extend(names);
@@ -56,13 +57,15 @@ fn reach<'a, I: Iterator<Item = &'a NodeName>>(
 }
 
 fn matching(project: &Project, selector: &str) -> Result<BTreeSet<NodeName>, Report> {
+    if selector.is_empty() {
+        return Err(Report::error("invalid-argument", "a selector is empty").note(FORMS));
+    }
     let Some((method, word)) = selector.split_once(':') else {
         if project.nodes.contains_key(selector) {
             return Ok(BTreeSet::from([NodeName::new(selector)]));
         }
         return Err(Report::error("unknown-node", format!("there is no node `{selector}`"))
-            .suggest(selector, project.nodes.keys().map(NodeName::as_str))
-            .hint("pelton graph"));
+            .suggest(selector, project.nodes.keys().map(NodeName::as_str)));
     };
     let names = |is_meant: &dyn Fn(&crate::Node) -> bool| -> BTreeSet<NodeName> {
         project.nodes.values().filter(|node| is_meant(node)).map(|node| node.name.clone()).collect()
@@ -96,7 +99,7 @@ fn matching(project: &Project, selector: &str) -> Result<BTreeSet<NodeName>, Rep
             .note("kinds are `source`, `table` and `model`")
             .suggest(word, KINDS)),
         _ => Err(Report::error("invalid-argument", format!("`{method}:` is not a way to select nodes"))
-            .note("selectors are `name`, `+name`, `name+`, `tag:x`, `path:y` and `kind:model`")
+            .note(FORMS)
             .suggest(method, METHODS)),
     }
 }

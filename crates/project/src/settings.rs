@@ -398,7 +398,22 @@ pub static GBDT: SettingsTable = SettingsTable {
     files: "models/**/*.sql",
     table: "gbdt",
     doc: "Parameters of gradient boosted decision trees.",
-    settings: settings! { "*" optional "a number" "" "rounds = 200" "A parameter of the learner." },
+    settings: settings! {
+        "rounds" optional "a whole number from 1" "300, or 100 without a valid part" "rounds = 200" "The most rounds of boosting."
+        "learning_rate" optional "a number up to 1" "0.1" "learning_rate = 0.05" "How much of each tree is added."
+        "depth" optional "a whole number from 0 to 64" "6" "depth = 8" "The deepest a tree grows; 0 is no limit, and needs `leaves`."
+        "leaves" optional "a whole number from 0" "0" "leaves = 31"
+            "The most leaves of a tree, grown best first; 0 grows level by level to `depth`."
+        "bins" optional "a whole number from 2 to 65535" "256" "bins = 128" "The most bins of a numeric column's histogram."
+        "min_child_weight" optional "a number from 0" "1" "min_child_weight = 5" "The least sum of second derivatives in a leaf."
+        "min_split_gain" optional "a number from 0" "0" "min_split_gain = 0.1" "The least gain of a split."
+        "l2" optional "a number from 0" "1" "l2 = 1.0" "The quadratic penalty on leaf values."
+        "l1" optional "a number from 0" "0" "l1 = 0.5" "The absolute penalty on leaf values."
+        "subsample" optional "a number from 0.01 to 1" "1" "subsample = 0.8" "The share of rows that each tree sees."
+        "column_sample" optional "a number from 0.01 to 1" "1" "column_sample = 0.8" "The share of columns that each tree sees."
+        "early_stopping_rounds" optional "a whole number from 0" "30" "early_stopping_rounds = 50"
+            "Rounds without progress on the valid part until training stops; 0 never stops."
+    },
 };
 
 /// `[logistic]`.
@@ -407,7 +422,10 @@ pub static LOGISTIC: SettingsTable = SettingsTable {
     files: "models/**/*.sql",
     table: "logistic",
     doc: "Parameters of logistic regression.",
-    settings: settings! { "*" optional "a number" "" "l2 = 1.0" "A parameter of the learner." },
+    settings: settings! {
+        "l2" optional "a number from 0" "1" "l2 = 1.0" "The quadratic penalty on the coefficients of standardised inputs."
+        "iterations" optional "a whole number from 1" "200" "iterations = 500" "The most iterations of the solver."
+    },
 };
 
 /// `[linear]`.
@@ -416,7 +434,9 @@ pub static LINEAR: SettingsTable = SettingsTable {
     files: "models/**/*.sql",
     table: "linear",
     doc: "Parameters of linear regression.",
-    settings: settings! { "*" optional "a number" "" "l2 = 1.0" "A parameter of the learner." },
+    settings: settings! {
+        "l2" optional "a number from 0" "1" "l2 = 1.0" "The quadratic penalty on the coefficients of standardised inputs."
+    },
 };
 
 /// The reference of all settings in Markdown, as `pelton config --reference` prints it.

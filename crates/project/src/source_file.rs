@@ -107,7 +107,7 @@ fn csv(entry: &Entry) -> CsvSettings {
         match text.value.as_bytes() {
             [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r') => Some(*byte),
             _ => {
-                entry.refuse(format_args!("is {:?}", text.value));
+                entry.refuse(format_args!("cannot be {:?}", text.value));
                 None
             }
         }
@@ -116,12 +116,12 @@ fn csv(entry: &Entry) -> CsvSettings {
     if delimiter == Some(quote)
         && let Some(entry) = section.get("delimiter")
     {
-        entry.refuse("is the same as `quote`");
+        entry.refuse("cannot be the same as `quote`");
     }
     let encoding = section.get("encoding").and_then(|entry| {
         let label = entry.words()?;
         if encoding_rs::Encoding::for_label(label.value.as_bytes()).is_none() {
-            entry.refuse(format_args!("is `{}`, which is no known encoding", label.value));
+            entry.refuse(format_args!("cannot be `{}`, which is no known encoding", label.value));
             return None;
         }
         Some(label.value)

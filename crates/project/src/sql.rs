@@ -10,7 +10,9 @@ use sqlparser::ast::{
     TableFactor, Visit, Visitor,
 };
 use sqlparser::dialect::GenericDialect;
-use sqlparser::keywords::Keyword;
+use sqlparser::keywords::{
+    ALL_KEYWORDS, ALL_KEYWORDS_INDEX, Keyword, RESERVED_FOR_COLUMN_ALIAS, RESERVED_FOR_IDENTIFIER,
+};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
 use std::ops::ControlFlow;
@@ -420,6 +422,13 @@ impl Visitor for Reader<'_> {
                     Some(_) => {}
                 }
             }
+            TableFactor::Function { name, args, .. } => {
+                if let Some((name, span)) = self.name(name)
+                    && name == "predict"
+                {
+                    self.predict(args, span);
+                }
+            }
             TableFactor::Derived { sample: Some(_), subquery, .. } => {
                 let span = self.lines.query_start(subquery);
                 self.refuse("`TABLESAMPLE`", span);
@@ -521,8 +530,8 @@ fn mistake_at(words: &str, place: Option<(u64, u64)>, lines: &Lines, end: usize)
         _ => (end, end),
     };
     let message = match words.strip_prefix("Expected: ").and_then(|rest| rest.rsplit_once(", found: ")) {
-        Some((expected, "EOF")) => format!("the SQL breaks off: {expected} is expected"),
-        Some((expected, found)) => format!("{expected} is expected, not `{found}`"),
+        Some((expected, "EOF")) => format!("the SQL breaks off: {} is expected", our_word(expected)),
+        Some((expected, found)) => format!("{} is expected, not `{found}`", our_word(expected)),
         None => {
             let mut letters = words.trim().chars();
             letters.next().map(|first| first.to_lowercase().collect::<String>() + letters.as_str()).unwrap_or_default()
@@ -531,10 +540,24 @@ fn mistake_at(words: &str, place: Option<(u64, u64)>, lines: &Lines, end: usize)
     SqlMistake::new("invalid-sql", message, span)
 }
 
+/// What the parser expects, in our words; signs and keywords in backticks.
+fn our_word(expected: &str) -> String {
+    match expected.strip_prefix("an ").or_else(|| expected.strip_prefix("a ")).unwrap_or(expected) {
+        "identifier" => "a name".to_string(),
+        sign if !sign.contains(|c: char| c.is_lowercase()) => format!("`{sign}`"),
+        _ => expected.to_string(),
+    }
+}
+
 /// The length of the word, or of the single character, at the beginning of a text.
 fn word_length(text: &str) -> usize {
     let word = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
     if word > 0 { word } else { text.chars().next().map_or(0, char::len_utf8) }
+}
+
+/// The byte of a text at a 1-based line and column, as the engine counts them: columns count characters.
+pub(crate) fn offset_of(text: &str, line: usize, column: usize) -> usize {
+    Lines::of(text).offset(Location { line: line as u64, column: column as u64 })
 }
 
 /// The beginnings of a text's lines, to turn lines and columns into bytes.
@@ -573,16 +596,22 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Whether a name can stand after FROM without quotes.
+/// Whether a name can stand in SQL without quotes, in ours and in most others.
 pub(crate) fn is_plain_name(name: &str) -> bool {
+    // Words that our grammar takes as names, and others do not.
+    const RESERVED: &[&str] = &[
+        "all", "and", "any", "as", "between", "by", "case", "cast", "distinct", "else", "exists", "false", "in",
+        "interval", "is", "join", "like", "not", "null", "on", "or", "table", "then", "true", "using", "when",
+    ];
     let upper = name.to_ascii_uppercase();
-    if sqlparser::keywords::ALL_KEYWORDS.binary_search(&upper.as_str()).is_err() {
-        return true;
+    let Ok(at) = ALL_KEYWORDS.binary_search(&upper.as_str()) else { return true };
+    let keyword = &ALL_KEYWORDS_INDEX[at];
+    if RESERVED.contains(&name)
+        || RESERVED_FOR_COLUMN_ALIAS.contains(keyword)
+        || RESERVED_FOR_IDENTIFIER.contains(keyword)
+    {
+        return false;
     }
-    // Most keywords are names too; asking the parser is the only list that stays right.
-    let from = parse_query(&format!("select {name}.a from {name} where {name}.a > 1"));
-    let join = parse_query(&format!("select 1 from t join {name} on true"));
-    let is_read =
-        |query: Result<ParsedQuery, SqlMistake>| query.is_ok_and(|query| query.mentions.iter().any(|m| m.name == name));
-    is_read(from) && is_read(join)
+    let query = parse_query(&format!("select {name}.a from {name} join t on {name}.a > 1"));
+    query.is_ok_and(|query| query.mentions.iter().any(|mention| mention.name == name))
 }

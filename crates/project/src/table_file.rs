@@ -34,7 +34,7 @@ pub(crate) fn read(file: &File) -> Draft {
     let build = section
         .get("build")
         .and_then(|entry| entry.choice(&[("view", Build::View), ("full", Build::Full)], BUILDS_LATER));
-    let entity = section.get("entity").map_or_else(Vec::new, |entry| entry.texts());
+    let entity = section.get("entity").map_or_else(Vec::new, |entry| entry.some_texts());
     let time = section.get("time").and_then(|entry| entry.words());
     for key in ["known_at", "ttl", "online"] {
         if let Some(entry) = section.get(key)

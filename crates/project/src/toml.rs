@@ -51,16 +51,30 @@ pub(crate) fn parse<'a>(file: &File<'a>, span: Span) -> Option<Document<&'a str>
         Ok(document) => Some(document),
         Err(error) => {
             let at = error.span().unwrap_or(text.len()..text.len());
-            file.report_at((span.0 + at.start, span.0 + at.end), invalid_toml(error.message()));
+            file.report_at((span.0 + at.start, span.0 + at.end), syntax_error(text, at.start, error.message()));
             None
         }
     }
 }
 
-/// The report of a TOML syntax error, from the parser's words.
-pub(crate) fn invalid_toml(message: &str) -> Report {
-    let message = message.lines().map(str::trim).collect::<Vec<_>>().join(", ");
-    Report::error("invalid-toml", format!("this is not valid TOML: {message}"))
+/// The report of a TOML syntax error at a byte of a text. The two mistakes that people make are said in our words.
+fn syntax_error(text: &str, at: usize, message: &str) -> Report {
+    let rest = &text[at..];
+    let word = &rest[..rest.find(|c: char| !c.is_alphanumeric() && !"_-./*".contains(c)).unwrap_or(rest.len())];
+    let is_value = text[..at].trim_end().ends_with(['=', '[', ',']) && word.starts_with(char::is_alphabetic);
+    if is_value && !word.is_empty() {
+        return invalid_toml("a text needs quotes").hint(format!("write `\"{word}\"`"));
+    }
+    if message.contains("basic string") || message.contains("literal string") {
+        return invalid_toml("a text is not closed, or holds what a text cannot hold")
+            .note(message.replace('\n', ", "));
+    }
+    invalid_toml(&message.lines().map(str::trim).collect::<Vec<_>>().join(", "))
+}
+
+/// The report of TOML that is none.
+pub(crate) fn invalid_toml(why: &str) -> Report {
+    Report::error("invalid-toml", format!("this is not valid TOML: {why}"))
 }
 
 /// A table of settings under reading.
@@ -141,10 +155,10 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// All entries, in the order of the file; for tables whose keys are names of the user's own.
+    /// All entries that are settings, in the order of the file.
     pub fn entries(&self) -> Vec<Entry<'a>> {
         let keys: Vec<&str> = self.table.map_or_else(Vec::new, |table| table.iter().map(|(key, _)| key).collect());
-        keys.into_iter().filter_map(|key| self.get(key)).collect()
+        keys.into_iter().filter(|key| self.doc.find(key).is_some()).filter_map(|key| self.get(key)).collect()
     }
 
     /// The entry of a key that is needed; its absence is reported, once.
@@ -205,7 +219,7 @@ impl<'a> Entry<'a> {
     }
 
     fn refuse_type(&self) {
-        self.refuse(format_args!("is {}", type_name(self.item)));
+        self.refuse(format_args!("cannot be {}", type_name(self.item)));
     }
 
     /// A text.
@@ -226,7 +240,7 @@ impl<'a> Entry<'a> {
     pub fn words(&self) -> Option<Spanned<String>> {
         let text = self.text()?;
         if text.value.trim().is_empty() {
-            self.refuse("is empty");
+            self.refuse("cannot be empty");
             return None;
         }
         Some(text)
@@ -244,6 +258,14 @@ impl<'a> Entry<'a> {
             texts.push(text);
         }
         texts
+    }
+
+    /// As [`Entry::texts`], but an empty list is reported.
+    pub fn some_texts(&self) -> Vec<Spanned<String>> {
+        if matches!(self.value(), Some(Value::Array(array)) if array.is_empty()) {
+            self.refuse("cannot be empty");
+        }
+        self.texts()
     }
 
     /// The items of a list, or the value itself when it is not a list.
@@ -275,7 +297,7 @@ impl<'a> Entry<'a> {
         match self.value() {
             Some(Value::Integer(number)) if (low..=high).contains(number.value()) => Some(*number.value()),
             Some(Value::Integer(number)) => {
-                self.refuse(format_args!("is {}", number.value()));
+                self.refuse(format_args!("cannot be {}", number.value()));
                 None
             }
             _ => {
@@ -373,7 +395,7 @@ impl<'a> Entry<'a> {
             return None;
         }
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).chain(later.iter().copied()).collect();
-        self.refuse_at(text.span, format_args!("is `{}`", text.value), &known);
+        self.refuse_at(text.span, format_args!("cannot be `{}`", text.value), &known);
         None
     }
 
@@ -452,7 +474,7 @@ fn type_name(item: Slot) -> &'static str {
         Value::String(_) => "a text",
         Value::Integer(_) => "a whole number",
         Value::Float(_) => "a number",
-        Value::Boolean(_) => "`true` or `false`",
+        Value::Boolean(_) => "a truth value",
         Value::Datetime(_) => "a date or time",
         Value::Array(_) => "a list",
         Value::InlineTable(_) => "a table",

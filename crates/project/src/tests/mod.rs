@@ -24,7 +24,8 @@ fn load_text(text: &str) -> Result<Project, Reports> {
 
 /// A report with its place, the line and what it points at, notes and hints.
 fn render(report: &Report) -> String {
-    let mut out = format!("{}[{}]: {}\n", if report.is_error() { "error" } else { "warning" }, report.code, report.message);
+    let mut out =
+        format!("{}[{}]: {}\n", if report.is_error() { "error" } else { "warning" }, report.code, report.message);
     if let Some(at) = &report.at {
         out += &format!("  --> {at}\n");
         if let (Some(text), true) = (&at.text, at.column > 0) {
