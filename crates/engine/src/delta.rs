@@ -78,7 +78,8 @@ pub(crate) async fn files(location: &TableLocation, version: Option<i64>) -> Res
             path: file.path().to_string(),
             bytes: file.size() as u64,
             rows: file.num_records().unwrap_or(0) as u64,
-            stats: file.stats(),
+            // Statistics without a row count would make an unknown count look like none.
+            stats: file.stats().filter(|_| file.num_records().is_some()),
         })
         .collect();
     Ok(Some(TableFiles { version: state.version() as i64, schema: plain(&arrow), files }))

@@ -12,7 +12,8 @@ fn write(folder: &Path, name: &str, batch: &RecordBatch) -> DataFile {
     writer.write(batch).unwrap();
     writer.close().unwrap();
     let bytes = std::fs::metadata(folder.join(name)).unwrap().len();
-    DataFile { path: name.into(), bytes, rows: batch.num_rows() as u64, stats: None }
+    let stats = Some(format!("{{\"numRecords\":{}}}", batch.num_rows()));
+    DataFile { path: name.into(), bytes, rows: batch.num_rows() as u64, stats }
 }
 
 fn location(folder: &Path) -> TableLocation {

@@ -1,0 +1,82 @@
+//! The fingerprint of a node: everything that its rows or bytes depend on, as one digest.
+//!
+//! It is made of the SELECT in its normal form, the settings that change the data, and the digests of what the node reads. Digests,
+//! not version ids: a parent that was rebuilt to the same rows leaves its children as they are.
+
+use pelton_base::{Digest, NodeName};
+use pelton_project::{Body, Check, Node, OnFail, Project, Rule, Source, Table};
+use pelton_store::VersionHead;
+use std::collections::BTreeMap;
+
+/// Raised when Pelton builds other rows from the same inputs; part of every fingerprint.
+const FORMAT: &str = "pelton 1";
+
+/// The versions that a run or a publication has of each node.
+pub(crate) type Heads = BTreeMap<NodeName, VersionHead>;
+
+/// The fingerprint of a source that took in files with these digests.
+pub(crate) fn of_source<'a>(node: &Node, source: &Source, files: impl Iterator<Item = (&'a str, Digest)>) -> Digest {
+    let settings = source_settings(source);
+    let mut parts = vec![FORMAT.to_string(), "source".into(), node.name.to_string(), settings];
+    parts.extend(files.map(|(path, digest)| format!("{path} {digest}")));
+    Digest::of_parts(parts.iter().map(String::as_str))
+}
+
+/// What of a source's settings changes how a file is read.
+pub(crate) fn source_settings(source: &Source) -> String {
+    let columns: Vec<String> =
+        source.columns.iter().map(|column| format!("{} {}", column.name.value, column.data_type.value)).collect();
+    let key: Vec<&str> = source.key.iter().map(|key| key.value.as_str()).collect();
+    let checks: Vec<String> = source.checks.iter().map(check_text).collect();
+    let contract = (source.contract.columns, source.contract.data_type);
+    format!("{:?} {:?} {:?} {contract:?} {columns:?} {key:?} {checks:?}", source.kind, source.format, source.csv)
+}
+
+/// The fingerprint of a table or model over the versions of what it reads; `None` when one of them has no version.
+pub(crate) fn of_node(project: &Project, node: &Node, heads: &Heads) -> Option<Digest> {
+    let mut parts = vec![FORMAT.to_string(), node.kind().into(), node.name.to_string()];
+    match &node.body {
+        Body::Source(_) => return None,
+        Body::Table(table) => {
+            parts.push(table.select.normal.clone());
+            parts.push(table_settings(table));
+        }
+        Body::Model(model) => {
+            parts.push(model.select.normal.clone());
+            parts.push(model.settings_digest.to_string());
+            parts.push(format!("{:?}", model.checks.iter().map(check_text).collect::<Vec<_>>()));
+            parts.push(project.settings.seed.to_string());
+            // How a feature table is joined is part of what the model learns.
+            for used in &model.features {
+                if let Some(Body::Table(table)) = project.nodes.get(&used.table).map(|node| &node.body) {
+                    parts.push(format!("{} {}", used.table, feature_settings(table)));
+                }
+            }
+        }
+    }
+    for (parent, _) in &node.reads {
+        parts.push(format!("{parent} {}", heads.get(parent)?.digest));
+    }
+    Some(Digest::of_parts(parts.iter().map(String::as_str)))
+}
+
+fn table_settings(table: &Table) -> String {
+    let checks: Vec<String> = table.checks.iter().map(check_text).collect();
+    format!("{:?} {checks:?}", table.build)
+}
+
+fn feature_settings(table: &Table) -> String {
+    let entity: Vec<&str> = table.entity.iter().map(|entity| entity.value.as_str()).collect();
+    let time = table.time.as_ref().map(|time| time.value.as_str());
+    let known_at = table.known_at.as_ref().map(|known_at| known_at.value.as_str());
+    format!("{entity:?} {time:?} {known_at:?} {:?}", table.ttl_us)
+}
+
+fn check_text(check: &Check) -> String {
+    format!("{} {:?} {:?} {:?}", check.name, check.rule, check.on_fail, check.tolerance)
+}
+
+/// Whether a check may take rows away.
+pub(crate) fn removes_rows(check: &Check) -> bool {
+    check.on_fail == OnFail::Quarantine && !matches!(check.rule, Rule::Table(_) | Rule::Custom(_))
+}

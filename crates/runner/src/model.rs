@@ -1,0 +1,356 @@
+//! A model becomes a version: training examples with their features as of each row's time, fitted, judged, and packed for serving.
+
+use crate::context::Context;
+use crate::outcome::ModelReport;
+use crate::run::Building;
+use crate::{catalog, check, table};
+use pelton_base::{Digest, Report, Reports, Seed, VersionId};
+use pelton_features::{AsOf, FeatureTable, Labels, ResolvedUse, training_sql};
+use pelton_project::{Model, Node};
+use pelton_query::{Catalog, QueryError, Relation, collect, sql, types};
+use pelton_serve::{FeatureColumn, Lookup, Package, RequestField, TrainedOn, Training, package_of};
+use pelton_store::{ColumnType, MetricRecord, StoreError, VersionHead, VersionRecord};
+use pelton_train::{Columns, InService, Options, Trained};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+
+/// A trained version.
+pub(crate) struct Built {
+    pub(crate) version: VersionRecord,
+    pub(crate) report: ModelReport,
+    /// Why it is not put into service.
+    pub(crate) held: Vec<Report>,
+}
+
+/// Trains, judges and records a new version of a model.
+pub(crate) async fn build(
+    building: &Building<'_>,
+    node: &Node,
+    model: &Model,
+    fingerprint: Digest,
+    previous: Option<&VersionHead>,
+) -> Result<Built, Reports> {
+    let ctx = building.ctx;
+    let id = VersionId::of(&node.name, fingerprint, building.run);
+    let set = training_set(building, node, model, &id).await?;
+    let in_service = previous.map(|head| current(ctx, head)).transpose()?;
+    let trained = train(building, node, &set, in_service).await?;
+    let trained_bytes = trained.chosen.to_bytes();
+    let store = |error: StoreError| Reports::from(error.report());
+    let artifacts = ctx.warehouse.artifacts();
+    let artifact = artifacts.put(&trained_bytes).map_err(store)?;
+    let package = package(building, node, model, &set, &trained, artifact);
+    package.validate()?;
+    let package = artifacts.put(&package.to_bytes()).map_err(store)?;
+    let card_markdown = artifacts.put(trained.card.markdown().as_bytes()).map_err(store)?;
+    let card_json = serde_json::to_vec_pretty(&trained.card)
+        .map_err(|error| Report::error("internal", format!("the card of `{}` cannot be written: {error}", node.name)))?;
+    let card = artifacts.put(&card_json).map_err(store)?;
+    let learner = word(&trained.learner);
+    let metric = metric_name(model, &trained);
+    let version = VersionRecord {
+        id: id.clone(),
+        node: node.name.clone(),
+        kind: "model".into(),
+        run: building.run.clone(),
+        fingerprint,
+        digest: artifact,
+        built_at_us: ctx.now_us(),
+        columns: ColumnType::of(&Schema::new(set.columns.inputs.clone())),
+        rows: set.rows.num_rows() as u64,
+        bytes: trained_bytes.len() as u64,
+        delta_version: None,
+        files: Arc::default(),
+        inputs: building.inputs(node),
+        quarantine: Vec::new(),
+        quarantined: 0,
+        dropped: 0,
+        detail: serde_json::json!({
+            "sql": model.select.sql,
+            "package": package,
+            "model": artifact,
+            "card": card,
+            "card_markdown": card_markdown,
+            "learner": learner,
+            "metric": metric,
+            "metrics": trained.metrics(),
+            "accepted": trained.accepted,
+            "beats_baseline": !trained.refusals.iter().any(|report| report.code == "baseline-not-beaten"),
+        }),
+    };
+    let mut metrics = Vec::new();
+    for candidate in &trained.candidates {
+        for (part, values) in [("valid", &candidate.valid), ("test", &candidate.test)] {
+            metrics.extend(values.iter().map(|(metric, value)| MetricRecord {
+                run: building.run.clone(),
+                node: node.name.clone(),
+                version: id.clone(),
+                learner: word(&candidate.learner),
+                part: part.into(),
+                metric: metric.clone(),
+                value: *value,
+            }));
+        }
+    }
+    ctx.warehouse.state().insert_version(&version).map_err(store)?;
+    ctx.warehouse.state().record_metrics(&metrics).map_err(store)?;
+    for leak in &trained.leaks {
+        building.warn(leak.clone());
+    }
+    let baseline = trained.candidates.iter().find(|candidate| word(&candidate.learner) == "baseline");
+    let report = ModelReport {
+        node: node.name.clone(),
+        version: id,
+        learner,
+        metric,
+        metrics: trained.metrics().clone(),
+        baseline: baseline.map(|candidate| candidate.test.clone()).unwrap_or_default(),
+        accepted: trained.accepted,
+    };
+    let held = if trained.accepted { Vec::new() } else { trained.refusals };
+    Ok(Built { version, report, held })
+}
+
+/// Asks the gates of a version again that was trained earlier; gives why it is held, nothing when it may go into service.
+pub(crate) fn judge_again(
+    ctx: &Context,
+    node: &Node,
+    model: &Model,
+    head: &VersionHead,
+    in_service: Option<&VersionHead>,
+) -> Result<Vec<Report>, Report> {
+    let version = catalog::load(ctx, &head.id)?;
+    let metrics = metrics_of(&version);
+    let current = match in_service.filter(|current| current.id != head.id) {
+        Some(current) => Some((current.id.0.clone(), metrics_of(&catalog::load(ctx, &current.id)?))),
+        None => None,
+    };
+    let current = current.as_ref().map(|(id, metrics)| InService { version: id, metrics, model: None });
+    let mut held = pelton_train::refusals(node, model, &metrics, current.as_ref());
+    if version.detail.get("beats_baseline").and_then(serde_json::Value::as_bool) == Some(false) {
+        let message = format!("model `{}` is no better than the baseline", node.name);
+        held.push(Report::error("baseline-not-beaten", message).note(format!("version {}", head.id)));
+    }
+    Ok(held)
+}
+
+fn metrics_of(version: &VersionRecord) -> BTreeMap<String, f64> {
+    version
+        .detail
+        .get("metrics")
+        .and_then(|metrics| serde_json::from_value(metrics.clone()).ok())
+        .unwrap_or_default()
+}
+
+/// The version in service, to be judged on the same examples as its successor.
+struct Current {
+    id: String,
+    metrics: BTreeMap<String, f64>,
+    model: Option<pelton_learn::Model>,
+}
+
+fn current(ctx: &Context, head: &VersionHead) -> Result<Current, Report> {
+    let version = catalog::load(ctx, &head.id)?;
+    let package = package_of(&ctx.warehouse, &version)?;
+    let bytes = ctx.warehouse.artifacts().get(package.artifact).map_err(|error| error.report())?;
+    Ok(Current {
+        id: head.id.0.clone(),
+        metrics: metrics_of(&version),
+        model: pelton_learn::Model::from_bytes(&bytes).ok(),
+    })
+}
+
+/// Training examples with features and derived columns, ordered by key.
+struct TrainingSet {
+    rows: RecordBatch,
+    columns: Columns,
+    uses: Vec<ResolvedUse>,
+}
+
+async fn training_set(
+    building: &Building<'_>,
+    node: &Node,
+    model: &Model,
+    id: &VersionId,
+) -> Result<TrainingSet, Reports> {
+    let ctx = building.ctx;
+    building.progress(&node.name, "joining features as of each row's time");
+    let reads = node.reads.iter().map(|(name, _)| name.clone());
+    let catalog = catalog::bind(ctx, &building.versions(), reads)?;
+    let engine = ctx.engine.as_ref();
+    let typed = engine
+        .analyze(&catalog, &model.select.sql)
+        .map_err(|error| table::select_report(node, model.select.offset, &error))?;
+    let select: SchemaRef = pelton_store::stored_schema(&typed.schema).map_err(crate::context::reports)?;
+    let relation = Relation::View(model.select.sql.clone());
+    building.check_staged(node, &select, &model.checks, &relation, &catalog, id).await?;
+
+    let mut tables = BTreeMap::new();
+    for used in &model.features {
+        if let (Some(node), Some(head)) = (ctx.project.nodes.get(&used.table), building.head(used.table.as_str())) {
+            let schema = match catalog::is_view(node) {
+                true => view_schema(ctx, &catalog, node)?,
+                false => catalog::load(ctx, &head.id)?.schema(),
+            };
+            tables.extend(FeatureTable::of(node, &schema)?.map(|table| (used.table.clone(), table)));
+        }
+    }
+    let uses = pelton_features::resolve(node, &select, &tables)?;
+    let lookups = check::lookups(&uses);
+    let names: Vec<String> = select.fields().iter().map(|field| field.name().clone()).collect();
+    let key: Vec<String> = model.key.iter().map(|key| key.value.clone()).collect();
+    let labels = Labels {
+        relation: format!("({})", model.select.sql.trim_end().trim_end_matches(';')),
+        columns: names.clone(),
+        as_of: match &model.time {
+            Some(time) => AsOf::Column(time.value.clone()),
+            None => AsOf::Instant(ctx.now_us()),
+        },
+        // The order of examples is part of what is learned: without a key, all columns give it.
+        order_by: if key.is_empty() { names } else { key },
+    };
+    let failed = |error: QueryError| Reports::from(table::select_report(node, model.select.offset, &error));
+    let stream = engine.query(&catalog, &training_sql(&labels, &uses)).await.map_err(failed)?;
+    let schema = pelton_store::stored_schema(&stream.schema).map_err(crate::context::reports)?;
+    let batches = collect(stream).await.map_err(failed)?;
+    let batches = batches
+        .iter()
+        .map(pelton_store::to_stored)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(crate::context::reports)?;
+    let joined = concat_batches(&schema, &batches)
+        .map_err(|error| Report::error("too-few-rows", format!("the examples of `{}` do not fit together: {error}", node.name)))?;
+    drop(batches);
+    let expressions: Vec<(String, String)> =
+        model.derive.iter().map(|derived| (derived.name.clone(), derived.sql.clone())).collect();
+    let program = engine.compile(Columns::derive_schema(&select, &lookups), &expressions).map_err(failed)?;
+    let derived = program.evaluate(&joined).map_err(failed)?;
+    let columns = pelton_train::plan_columns(node, &select, &lookups, &derived.schema())?;
+    let fields: Vec<Arc<Field>> = joined.schema().fields().iter().chain(derived.schema().fields()).cloned().collect();
+    let arrays = joined.columns().iter().chain(derived.columns()).cloned().collect();
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+        .map_err(|error| Report::error("internal", format!("the examples of `{}` do not fit together: {error}", node.name)))?;
+    Ok(TrainingSet { rows, columns, uses })
+}
+
+fn view_schema(ctx: &Context, catalog: &Catalog, node: &Node) -> Result<SchemaRef, Reports> {
+    let text = format!("select * from {}", sql::ident(node.name.as_str()));
+    let typed = ctx.engine.analyze(catalog, &text).map_err(|error| error.report(&format!("table `{}`", node.name)))?;
+    pelton_store::stored_schema(&typed.schema).map_err(crate::context::reports)
+}
+
+async fn train(
+    building: &Building<'_>,
+    node: &Node,
+    set: &TrainingSet,
+    in_service: Option<Current>,
+) -> Result<Trained, Reports> {
+    let ctx = building.ctx;
+    let options = Options { seed: Seed(ctx.project.settings.seed), threads: ctx.threads };
+    let facts = facts(building, node)?;
+    let (rows, columns, owned) = (set.rows.clone(), set.columns.clone(), node.clone());
+    let handle = building.handle();
+    let training = tokio::task::spawn_blocking(move || {
+        let current = in_service.as_ref().map(|current| InService {
+            version: &current.id,
+            metrics: &current.metrics,
+            model: current.model.as_ref(),
+        });
+        let name = owned.name.clone();
+        let progress = |progress: pelton_train::Progress| {
+            let doing = format!("fitting {} ({} of {})", word(&progress.learner), progress.step, progress.steps);
+            handle.progress(&name, doing);
+        };
+        pelton_train::train(&rows, &owned, &columns, options, facts, current.as_ref(), &progress)
+    });
+    training.await.map_err(|_| Report::error("internal", format!("training `{}` panicked", node.name)))?
+}
+
+fn facts(building: &Building<'_>, node: &Node) -> Result<pelton_train::Facts, Reports> {
+    let mut data = Vec::new();
+    for (name, _) in &node.reads {
+        if let Some(head) = building.head(name.as_str()) {
+            data.push(pelton_train::DataVersion {
+                node: name.to_string(),
+                version: head.id.0.clone(),
+                digest: Some(head.digest.to_string()),
+                rows: Some(head.rows),
+            });
+        }
+    }
+    Ok(pelton_train::Facts { data })
+}
+
+fn package(
+    building: &Building<'_>,
+    node: &Node,
+    model: &Model,
+    set: &TrainingSet,
+    trained: &Trained,
+    artifact: Digest,
+) -> Package {
+    let field = |field: &Field| RequestField {
+        name: field.name().clone(),
+        data_type: types::name(field.data_type()),
+        nullable: true,
+    };
+    let lookup = |used: &ResolvedUse| Lookup {
+        table: used.table.name.clone(),
+        version: building
+            .head(used.table.name.as_str())
+            .map_or_else(|| VersionId(String::new()), |head| head.id.clone()),
+        entity: used.table.entity.clone(),
+        columns: used
+            .columns
+            .iter()
+            .zip(used.fields())
+            .map(|(taken, field)| FeatureColumn {
+                column: taken.column.clone(),
+                name: taken.name.clone(),
+                data_type: types::name(field.data_type()),
+            })
+            .collect(),
+        ttl_us: used.table.ttl_us,
+    };
+    Package {
+        format: 0,
+        model: node.name.clone(),
+        task: model.task,
+        learner: word(&trained.learner),
+        target: model.target.value.clone(),
+        request: set.columns.request.iter().map(field).collect(),
+        time: set.columns.time.as_ref().map(|time| time.name().clone()),
+        key: set.columns.key.iter().map(field).collect(),
+        lookups: set.uses.iter().map(lookup).collect(),
+        derive: model.derive.iter().map(|derived| (derived.name.clone(), derived.sql.clone())).collect(),
+        inputs: set.columns.inputs.iter().map(|field| field.name().clone()).collect(),
+        missing: model.missing,
+        artifact,
+        training: Training {
+            inputs: building
+                .inputs(node)
+                .into_iter()
+                .map(|(node, version)| TrainedOn { node, version })
+                .collect(),
+            rows: set.rows.num_rows() as u64,
+            metrics: trained.metrics().clone(),
+        },
+    }
+}
+
+fn word(learner: &pelton_learn::Learner) -> String {
+    format!("{learner:?}").to_lowercase()
+}
+
+/// The metric by which candidates were compared.
+fn metric_name(model: &Model, trained: &Trained) -> String {
+    match &model.metric {
+        Some(metric) => metric.value.clone(),
+        None => trained.card.metric.clone(),
+    }
+}
+

@@ -1,0 +1,207 @@
+//! What a run would do, and why. [`decide`] is the one place that lets a node be skipped.
+
+use crate::context::{Context, reports};
+use crate::fingerprint::{self, Heads};
+use crate::outcome::{PlanStep, Planned, RunOptions, StepAction};
+use crate::source;
+use pelton_base::{Digest, NodeName, Reports};
+use pelton_project::{Body, Node, select};
+use pelton_store::VersionHead;
+use std::collections::BTreeSet;
+
+/// What is to be done with a node, now that everything it reads has its version.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// The version in the environment is current.
+    Skip(String),
+    /// A version that is not in the environment is current.
+    Reuse(Box<VersionHead>, String),
+    /// A new version is to be built.
+    Build(Option<Digest>, String),
+}
+
+/// Decides about a node over the versions of what it reads. `current` is its version in the environment.
+pub(crate) fn decide(
+    ctx: &Context,
+    node: &Node,
+    current: Option<&VersionHead>,
+    heads: &Heads,
+    volatile: &[String],
+) -> Result<Verdict, Reports> {
+    if let Body::Source(settings) = &node.body {
+        return decide_source(ctx, node, settings, current);
+    }
+    let fingerprint = fingerprint::of_node(&ctx.project, node, heads);
+    if !volatile.is_empty() && !is_declared_deterministic(node) {
+        let why = format!("its SQL depends on more than its inputs ({})", volatile.join(", "));
+        return Ok(Verdict::Build(fingerprint, why));
+    }
+    let Some(wanted) = fingerprint else {
+        return Ok(Verdict::Build(None, "something that it reads has no version yet".into()));
+    };
+    match current {
+        Some(head) if head.fingerprint == wanted => {
+            return Ok(Verdict::Skip("its SQL, its settings and everything that it reads are unchanged".into()));
+        }
+        _ => {}
+    }
+    if let Some(version) = ctx.warehouse.state().by_fingerprint(&node.name, wanted).map_err(reports)? {
+        let why = format!("version {} of run {} was built from exactly this", version.id, version.run);
+        return Ok(Verdict::Reuse(Box::new(version.head()), why));
+    }
+    Ok(Verdict::Build(Some(wanted), reason(ctx, node, current, heads)?))
+}
+
+fn is_declared_deterministic(node: &Node) -> bool {
+    match &node.body {
+        Body::Source(_) => true,
+        Body::Table(table) => table.deterministic,
+        Body::Model(model) => model.deterministic,
+    }
+}
+
+fn decide_source(
+    ctx: &Context,
+    node: &Node,
+    settings: &pelton_project::Source,
+    current: Option<&VersionHead>,
+) -> Result<Verdict, Reports> {
+    let Some(head) = current else {
+        return match newest(ctx, node)? {
+            Some(head) if is_current(ctx, node, settings, &head)? => {
+                let why = format!("version {} of run {} took in exactly these files", head.id, head.run);
+                Ok(Verdict::Reuse(Box::new(head), why))
+            }
+            _ => {
+                pelton_ingest::list(settings, node, &ctx.project.root)?;
+                Ok(Verdict::Build(None, "it was never taken in".into()))
+            }
+        };
+    };
+    if !source::has_settings(ctx, head, settings)? {
+        return Ok(Verdict::Build(None, "its settings changed".into()));
+    }
+    let changes = source::changes(ctx, node, settings, Some(&head.id))?;
+    if changes.is_empty() {
+        return Ok(Verdict::Skip("its files are unchanged".into()));
+    }
+    match newest(ctx, node)? {
+        Some(newer) if newer.id != head.id && is_current(ctx, node, settings, &newer)? => {
+            let why = format!("version {} of run {} took in exactly these files", newer.id, newer.run);
+            Ok(Verdict::Reuse(Box::new(newer), why))
+        }
+        _ => Ok(Verdict::Build(None, changes.reason())),
+    }
+}
+
+fn newest(ctx: &Context, node: &Node) -> Result<Option<VersionHead>, Reports> {
+    Ok(ctx.warehouse.state().version_heads_of(&node.name).map_err(reports)?.into_iter().next())
+}
+
+fn is_current(
+    ctx: &Context,
+    node: &Node,
+    settings: &pelton_project::Source,
+    head: &VersionHead,
+) -> Result<bool, Reports> {
+    Ok(source::has_settings(ctx, head, settings)?
+        && source::changes(ctx, node, settings, Some(&head.id))?.is_empty())
+}
+
+/// Why a node is built, from what its last version was built from.
+fn reason(ctx: &Context, node: &Node, current: Option<&VersionHead>, heads: &Heads) -> Result<String, Reports> {
+    let Some(head) = current else { return Ok("it was never built".into()) };
+    let version = crate::catalog::load(ctx, &head.id)?;
+    let mut changed = Vec::new();
+    for (name, before) in &version.inputs {
+        let Some(now) = heads.get(name) else { continue };
+        if now.id == *before {
+            continue;
+        }
+        let before = ctx.warehouse.state().version_head(before).map_err(reports)?;
+        if before.is_none_or(|before| before.digest != now.digest) {
+            changed.push(format!("`{name}`"));
+        }
+    }
+    let sql = match &node.body {
+        Body::Table(table) => Some(&table.select.sql),
+        Body::Model(model) => Some(&model.select.sql),
+        Body::Source(_) => None,
+    };
+    let sql_before = version.detail.get("sql").and_then(|sql| sql.as_str());
+    let mut why = Vec::new();
+    if !changed.is_empty() {
+        why.push(format!("{} changed", changed.join(", ")));
+    }
+    if sql.is_some() && sql.map(String::as_str) != sql_before {
+        why.push("its SQL changed".into());
+    }
+    if why.is_empty() {
+        why.push("its settings or what it reads changed".into());
+    }
+    Ok(why.join(" and "))
+}
+
+/// The nodes of a run in order: the selected ones, and ancestors of them that have no version yet.
+pub(crate) fn chosen(ctx: &Context, options: &RunOptions, heads: &Heads) -> Result<Vec<NodeName>, Reports> {
+    let mut wanted: BTreeSet<NodeName> = match options.select.is_empty() {
+        true => ctx.project.order.iter().cloned().collect(),
+        false => select(&ctx.project, &options.select)?,
+    };
+    for name in ctx.project.order.iter().rev() {
+        if wanted.contains(name)
+            && let Some(node) = ctx.project.nodes.get(name)
+        {
+            wanted.extend(
+                node.reads.iter().map(|(parent, _)| parent).filter(|parent| !heads.contains_key(*parent)).cloned(),
+            );
+        }
+    }
+    Ok(ctx.project.order.iter().filter(|name| wanted.contains(*name)).cloned().collect())
+}
+
+/// The versions of an environment's publication that belong to nodes of the project.
+pub(crate) fn heads_of(ctx: &Context, environment: &str) -> Result<Heads, Reports> {
+    let heads = ctx.warehouse.state().heads(environment).map_err(reports)?;
+    Ok(heads
+        .into_iter()
+        .filter(|head| ctx.project.nodes.get(&head.node).is_some_and(|node| node.kind() == head.kind))
+        .map(|head| (head.node.clone(), head))
+        .collect())
+}
+
+/// Says what a run would do, without doing it.
+pub async fn plan(ctx: &Context, options: &RunOptions) -> Result<Planned, Reports> {
+    let mut heads = heads_of(ctx, &options.environment)?;
+    let types = crate::check::types(&ctx.project, ctx.engine.as_ref(), Some(&ctx.warehouse))?;
+    let mut steps = Vec::new();
+    let mut open: BTreeSet<NodeName> = BTreeSet::new();
+    for name in chosen(ctx, options, &heads)? {
+        let node = &ctx.project.nodes[&name];
+        let waits: Vec<String> = node
+            .reads
+            .iter()
+            .filter(|(parent, _)| open.contains(parent))
+            .map(|(parent, _)| format!("`{parent}`"))
+            .collect();
+        let (action, reason) = if waits.is_empty() {
+            match decide(ctx, node, heads.get(&name), &heads, types.volatile(&name))? {
+                Verdict::Skip(why) => (StepAction::Skip, why),
+                Verdict::Build(_, why) => (StepAction::Build, why),
+                Verdict::Reuse(head, why) => {
+                    heads.insert(name.clone(), *head);
+                    (StepAction::Reuse, why)
+                }
+            }
+        } else {
+            let action = if heads.contains_key(&name) { StepAction::Depends } else { StepAction::Build };
+            (action, format!("it reads {}, built before it", waits.join(", ")))
+        };
+        if matches!(action, StepAction::Build | StepAction::Depends) {
+            open.insert(name.clone());
+        }
+        steps.push(PlanStep { node: name, kind: node.kind(), action, reason });
+    }
+    let publication = ctx.warehouse.state().current_id(&options.environment).map_err(reports)?;
+    Ok(Planned { environment: options.environment.clone(), publication, steps })
+}

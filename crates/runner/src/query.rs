@@ -1,0 +1,176 @@
+//! SQL over an environment, a past publication, and the system tables; quarantined rows; single predictions.
+
+use crate::catalog::{self, Versions};
+use crate::context::{Context, nothing_published};
+use crate::serving;
+use pelton_base::{NodeName, Report, format_time_us};
+use pelton_query::{BatchStream, Catalog, QueryError, collect, sql};
+use pelton_serve::{Log, LogSettings};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+/// Which state of an environment a query reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AsOf {
+    /// A publication by number.
+    Publication(i64),
+    /// What was published at this time, microseconds since the epoch.
+    Time(i64),
+}
+
+/// The versions that a query reads.
+fn versions(ctx: &Context, environment: &str, as_of: Option<AsOf>) -> Result<Versions, Report> {
+    let state = ctx.warehouse.state();
+    let store = |error: pelton_store::StoreError| error.report();
+    let found = match as_of {
+        None => state.current(environment).map_err(store)?,
+        Some(AsOf::Publication(id)) => {
+            let found = state.publication(id).map_err(store)?.filter(|found| found.environment == environment);
+            if found.is_none() {
+                let message = format!("environment `{environment}` has no publication {id}");
+                return Err(Report::error("unknown-version", message)
+                    .hint("pelton query \"select id, at from pelton.publications\""));
+            }
+            found
+        }
+        Some(AsOf::Time(us)) => {
+            let past = state.publications(environment).map_err(store)?;
+            let Some(newest) = past.iter().filter(|head| head.at_us <= us).max_by_key(|head| head.id) else {
+                let message = format!("environment `{environment}` had no publication at {}", format_time_us(us));
+                return Err(Report::error("unknown-version", message)
+                    .hint("pelton query \"select id, at from pelton.publications\""));
+            };
+            state.publication(newest.id).map_err(store)?
+        }
+    };
+    match found {
+        Some(publication) => Ok(publication.nodes),
+        None => {
+            let others = state.environments().map_err(store)?;
+            if others.is_empty() || environment == "main" {
+                return Err(nothing_published(environment));
+            }
+            let message = format!("no environment is called `{environment}`");
+            Err(Report::error("unknown-environment", message).suggest(environment, others.iter().map(String::as_str)))
+        }
+    }
+}
+
+/// Runs a SELECT over the tables of an environment, its models by `predict(model, table)`, and `pelton.*`.
+pub async fn query(
+    ctx: &Context,
+    environment: &str,
+    as_of: Option<AsOf>,
+    text: &str,
+) -> Result<BatchStream, Report> {
+    let versions = match versions(ctx, environment, as_of) {
+        Ok(versions) => versions,
+        // System tables can be read before anything was published.
+        Err(report) if report.code == "nothing-published" && text.contains("pelton.") => Versions::new(),
+        Err(report) => return Err(report),
+    };
+    let catalog = bind_all(ctx, &versions, text)?;
+    ctx.engine.query(&catalog, text).await.map_err(|error| report(&catalog, text, &error))
+}
+
+/// Everything that a text may name. Only names that occur in it are bound: opening versions costs.
+fn bind_all(ctx: &Context, versions: &Versions, text: &str) -> Result<Catalog, Report> {
+    let lower = text.to_lowercase();
+    let named = versions.keys().filter(|name| lower.contains(name.as_str())).cloned();
+    let mut catalog = catalog::bind(ctx, versions, named)?;
+    if lower.contains("pelton") {
+        catalog::bind_system(ctx, versions, &mut catalog)?;
+        serving::bind_predictions(ctx, &mut catalog)?;
+    }
+    // The others are known by name, so that a mistyped one gets a suggestion.
+    Ok(catalog)
+}
+
+fn report(catalog: &Catalog, text: &str, error: &QueryError) -> Report {
+    let report = error.report("the query");
+    let report = match error {
+        QueryError::UnknownTable { name } => {
+            report.suggest(name, catalog.relations.keys().map(String::as_str))
+        }
+        _ => report,
+    };
+    match error.at() {
+        Some((line, column)) => report.at(pelton_base::Place::at_line("query", text, line, column, 1)),
+        None => report,
+    }
+}
+
+/// Quarantined rows of an environment: how many there are, and the first ones by node, file and line.
+pub async fn quarantine(
+    ctx: &Context,
+    environment: &str,
+    node: Option<&NodeName>,
+    check: Option<&str>,
+    limit: usize,
+) -> Result<(u64, Vec<RecordBatch>), Report> {
+    if let Some(node) = node
+        && !ctx.project.nodes.contains_key(node)
+    {
+        let known = ctx.project.nodes.keys().map(NodeName::as_str);
+        return Err(Report::error("unknown-node", format!("no node is called `{node}`")).suggest(node.as_str(), known));
+    }
+    let versions = versions(ctx, environment, None)?;
+    let mut catalog = Catalog::default();
+    catalog::bind_system(ctx, &versions, &mut catalog)?;
+    let mut wanted = vec!["true".to_string()];
+    wanted.extend(node.map(|node| format!("node = {}", sql::text(node.as_str()))));
+    wanted.extend(check.map(|check| format!("rule = {}", sql::text(check))));
+    let wanted = wanted.join(" and ");
+    let run = async |text: &str| -> Result<Vec<RecordBatch>, Report> {
+        let failed = |error: QueryError| error.report("quarantine");
+        collect(ctx.engine.query(&catalog, text).await.map_err(failed)?).await.map_err(failed)
+    };
+    let counted = run(&format!("select count(*) as n from pelton.quarantine where {wanted}")).await?;
+    let total = counted
+        .first()
+        .and_then(|batch| batch.column(0).as_any().downcast_ref::<arrow::array::Int64Array>().map(|n| n.value(0)))
+        .unwrap_or(0);
+    let text = format!(
+        "select node, rule, reason, file, line, \"column\", raw, run, at from pelton.quarantine where {wanted} \
+         order by node, file, line, rule, raw limit {limit}"
+    );
+    Ok((total as u64, run(&text).await?))
+}
+
+/// Predicts rows given as a JSON object or an array of objects, with the published model, and logs them with receipts.
+pub async fn predict_rows(ctx: &Context, environment: &str, model: &str, rows: &str) -> Result<Value, Report> {
+    let endpoints = Arc::new(serving::load_endpoints(ctx, environment)?);
+    let endpoint = endpoints.model(model, None)?.clone();
+    let columns = endpoint.pipeline.request();
+    let rows_max = ctx.project.settings.server.rows_max;
+    let request = if rows.trim_start().starts_with('{') {
+        pelton_serve::decode_row(columns, rows)?
+    } else {
+        pelton_serve::decode_rows(columns, rows, rows_max)?
+    };
+    let log = Log::open(&ctx.warehouse.log_dir(), LogSettings::default())?;
+    let answer =
+        pelton_serve::predict(endpoints.clone(), endpoint.clone(), request, ctx.clock.as_ref(), &log).await?;
+    drop(log);
+    let output = RecordBatch::from(answer.scored.output.clone());
+    let predictions = answer
+        .receipts
+        .iter()
+        .enumerate()
+        .map(|(row, receipt)| {
+            let mut prediction: Value = serde_json::from_str(&pelton_serve::json_row(&output, row))
+                .map_err(|error| Report::error("internal", format!("a prediction cannot be written: {error}")))?;
+            prediction["receipt"] = json!(receipt);
+            Ok(prediction)
+        })
+        .collect::<Result<Vec<Value>, Report>>()?;
+    Ok(json!({
+        "model": model,
+        "version": endpoint.version,
+        "publication": endpoints.publication,
+        "predictions": predictions,
+    }))
+}
+

@@ -1,0 +1,516 @@
+//! A run: builds what changed, in order, and publishes it in one transaction.
+
+use crate::catalog::{self, Versions};
+use crate::context::{Context, reports};
+use crate::fingerprint::Heads;
+use crate::outcome::{Event, HeldModel, ModelReport, RunOptions, RunOutcome};
+use crate::plan::{self, Verdict};
+use crate::{check, model, serving, source, stage, table};
+use pelton_base::{Digest, NodeName, Report, Reports, RunId, VersionId};
+use pelton_project::{Body, Check, Node, PublishRule};
+use pelton_quality::{CheckPlan, Outcome};
+use pelton_query::{Catalog, Relation};
+use pelton_store::{
+    Action, CheckOutcome, CheckRecord, Decision, Publish, RunLock, RunRecord, StaleFiles, VersionHead, VersionRecord,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::Instant;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use arrow::datatypes::SchemaRef;
+
+/// Builds what changed and publishes it. An error means that the run could not begin; how it ended stands in the outcome.
+pub async fn run(
+    ctx: &Context,
+    options: &RunOptions,
+    on_event: &(dyn Fn(Event) + Send + Sync),
+) -> Result<RunOutcome, Reports> {
+    let (sender, mut events) = unbounded_channel();
+    let work = Run::begin_and_finish(ctx, options, sender);
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => on_event(event),
+            outcome = &mut work => {
+                while let Ok(event) = events.try_recv() {
+                    on_event(event);
+                }
+                return outcome;
+            }
+        }
+    }
+}
+
+/// Sends events from wherever the work happens.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    pub(crate) run: RunId,
+    events: UnboundedSender<Event>,
+}
+
+impl Handle {
+    pub(crate) fn progress(&self, node: &NodeName, doing: impl Into<String>) {
+        self.send(Event::Progress { node: node.clone(), doing: doing.into() });
+    }
+
+    fn send(&self, event: Event) {
+        // Nobody listens any more when the caller went away; the work goes on.
+        let _ = self.events.send(event);
+    }
+}
+
+/// What the builders of nodes see of the run.
+pub(crate) struct Building<'a> {
+    pub(crate) ctx: &'a Context,
+    pub(crate) run: &'a RunId,
+    heads: &'a Heads,
+    handle: &'a Handle,
+    said: &'a Mutex<Reports>,
+}
+
+/// The checks of staged rows, where some of the rows are to be removed.
+pub(crate) struct CheckedRows {
+    pub(crate) plan: CheckPlan,
+    pub(crate) removed: u64,
+}
+
+impl Building<'_> {
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    pub(crate) fn progress(&self, node: &NodeName, doing: impl Into<String>) {
+        self.handle.progress(node, doing);
+    }
+
+    /// Adds something to say at the end that does not stop the node.
+    pub(crate) fn warn(&self, report: Report) {
+        self.said.lock().expect("nobody panics while holding it").push(report);
+    }
+
+    pub(crate) fn versions(&self) -> Versions {
+        catalog::versions(self.heads)
+    }
+
+    pub(crate) fn head(&self, node: &str) -> Option<&VersionHead> {
+        self.heads.get(node)
+    }
+
+    /// The versions that a node reads.
+    pub(crate) fn inputs(&self, node: &Node) -> Vec<(NodeName, VersionId)> {
+        node.reads
+            .iter()
+            .filter_map(|(name, _)| self.heads.get(name).map(|head| (name.clone(), head.id.clone())))
+            .collect()
+    }
+
+    /// Answers a node's checks on its staged rows and records the answers. Failed ones are the error; `None` without checks.
+    pub(crate) async fn check_staged(
+        &self,
+        node: &Node,
+        schema: &SchemaRef,
+        checks: &[Check],
+        staged: &Relation,
+        catalog: &Catalog,
+        version: &VersionId,
+    ) -> Result<Option<CheckedRows>, Reports> {
+        if checks.is_empty() {
+            return Ok(None);
+        }
+        self.progress(&node.name, "checking");
+        let plan = pelton_quality::plan(node, schema, checks)?;
+        let catalog = stage::with_staged(catalog, &node.name, staged);
+        let checked = pelton_quality::run(self.ctx.engine.as_ref(), &catalog, &plan).await?;
+        let now_us = self.ctx.now_us();
+        let records: Vec<CheckRecord> = checked
+            .results
+            .iter()
+            .map(|result| CheckRecord {
+                node: node.name.clone(),
+                version: Some(version.clone()),
+                name: result.check.name.clone(),
+                rule: pelton_quality::rule_text(&result.check.rule),
+                on_fail: format!("{:?}", result.check.on_fail).to_lowercase(),
+                outcome: match result.outcome {
+                    Outcome::Passed => CheckOutcome::Passed,
+                    Outcome::Failed => CheckOutcome::Failed,
+                    Outcome::Warned | Outcome::Quarantined => CheckOutcome::Warned,
+                },
+                failed_rows: result.failed_rows,
+                rows: result.rows,
+                samples: result.to_json()["samples"].clone(),
+                at_us: now_us,
+            })
+            .collect();
+        self.ctx.warehouse.state().record_checks(self.run, &records).map_err(reports)?;
+        let said = pelton_quality::report(&plan, &checked);
+        if !checked.passed() {
+            return Err(said);
+        }
+        for report in said.0 {
+            self.warn(report);
+        }
+        Ok(Some(CheckedRows { plan, removed: checked.removed }))
+    }
+}
+
+/// What became of a node.
+enum Done {
+    Skipped,
+    Reused,
+    Built { summary: String },
+    Held { version: VersionId },
+    Failed,
+    Withheld,
+}
+
+struct Run<'a> {
+    ctx: &'a Context,
+    options: &'a RunOptions,
+    id: RunId,
+    handle: Handle,
+    /// The environment's versions, with those of this run in place.
+    heads: Heads,
+    /// Nodes that have no version to build on in this run.
+    broken: BTreeSet<NodeName>,
+    decisions: Vec<Decision>,
+    said: Mutex<Reports>,
+    outcome: RunOutcome,
+}
+
+impl<'a> Run<'a> {
+    async fn begin_and_finish(
+        ctx: &'a Context,
+        options: &'a RunOptions,
+        events: UnboundedSender<Event>,
+    ) -> Result<RunOutcome, Reports> {
+        let began = Instant::now();
+        let state = ctx.warehouse.state();
+        let lock = state.lock_run().map_err(reports)?;
+        let current = state.current(&options.environment).map_err(reports)?;
+        let heads = plan::heads_of(ctx, &options.environment)?;
+        let types = check::types(&ctx.project, ctx.engine.as_ref(), Some(&ctx.warehouse))?;
+        let chosen = plan::chosen(ctx, options, &heads)?;
+        let id = RunId::fresh(ctx.now_us());
+        let record = RunRecord {
+            id: id.clone(),
+            environment: options.environment.clone(),
+            started_at_us: ctx.now_us(),
+            command: options.command.clone(),
+            pid: std::process::id(),
+        };
+        state.begin_run(&record).map_err(reports)?;
+        let handle = Handle { run: id.clone(), events };
+        handle.send(Event::Began { run: id.clone(), nodes: chosen.len() });
+        let outcome = RunOutcome {
+            run: id.clone(),
+            environment: options.environment.clone(),
+            publication: current.as_ref().map(|current| current.id),
+            published: false,
+            built: Vec::new(),
+            skipped: Vec::new(),
+            reused: Vec::new(),
+            withheld: Vec::new(),
+            failed: Vec::new(),
+            held: Vec::new(),
+            models: Vec::new(),
+            reports: Reports::default(),
+            elapsed_ms: 0,
+        };
+        let mut run = Run {
+            ctx,
+            options,
+            id,
+            handle,
+            heads,
+            broken: BTreeSet::new(),
+            decisions: Vec::new(),
+            said: Mutex::default(),
+            outcome,
+        };
+        for name in chosen {
+            let node = &ctx.project.nodes[&name];
+            run.node(node, types.volatile(&name)).await;
+        }
+        run.finish(current.map(|current| (current.id, current.nodes)), &lock, began).await
+    }
+
+    async fn node(&mut self, node: &Node, volatile: &[String]) {
+        let began = Instant::now();
+        let broken: Vec<&NodeName> =
+            node.reads.iter().map(|(parent, _)| parent).filter(|parent| self.broken.contains(*parent)).collect();
+        let (done, reason) = if let Some(first) = broken.first() {
+            (Done::Withheld, format!("it reads `{first}`, which was not built"))
+        } else {
+            match plan::decide(self.ctx, node, self.heads.get(&node.name), &self.heads, volatile) {
+                Ok(Verdict::Skip(why)) => (Done::Skipped, why),
+                Ok(Verdict::Reuse(head, why)) => self.reuse(node, *head, why),
+                Ok(Verdict::Build(fingerprint, why)) => {
+                    self.handle.send(Event::Started { node: node.name.clone(), kind: node.kind() });
+                    (self.build(node, fingerprint).await, why)
+                }
+                Err(mistakes) => {
+                    self.outcome.reports.extend(mistakes);
+                    (Done::Failed, "it could not be examined".into())
+                }
+            }
+        };
+        self.note(node, done, reason, began);
+    }
+
+    fn reuse(&mut self, node: &Node, head: VersionHead, why: String) -> (Done, String) {
+        if let Body::Model(model) = &node.body {
+            match model::judge_again(self.ctx, node, model, &head, self.heads.get(&node.name)) {
+                Ok(held) if held.is_empty() => {}
+                Ok(held) => {
+                    self.outcome.reports.extend(Reports(held));
+                    return (Done::Held { version: head.id }, why);
+                }
+                Err(mistake) => {
+                    self.outcome.reports.push(mistake);
+                    return (Done::Failed, "it could not be examined".into());
+                }
+            }
+        }
+        self.heads.insert(node.name.clone(), head);
+        (Done::Reused, why)
+    }
+
+    async fn build(&mut self, node: &Node, fingerprint: Option<Digest>) -> Done {
+        let building =
+            Building { ctx: self.ctx, run: &self.id, heads: &self.heads, handle: &self.handle, said: &self.said };
+        let previous = self.heads.get(&node.name);
+        let built: Result<(VersionRecord, Option<ModelReport>, Vec<Report>), Reports> = match (&node.body, fingerprint)
+        {
+            (Body::Source(settings), _) => {
+                source::build(&building, node, settings, previous).await.map(|version| (version, None, Vec::new()))
+            }
+            (Body::Table(settings), Some(fingerprint)) => {
+                let version = table::build(&building, node, settings, fingerprint, previous).await;
+                version.map(|version| (version, None, Vec::new()))
+            }
+            (Body::Model(settings), Some(fingerprint)) => {
+                let trained = model::build(&building, node, settings, fingerprint, previous).await;
+                trained.map(|trained| (trained.version, Some(trained.report), trained.held))
+            }
+            _ => Err(Report::error("node-failed", format!("`{}` reads a node that has no version", node.name)).into()),
+        };
+        match built {
+            Ok((version, report, held)) => {
+                let summary = summary(&version, report.as_ref());
+                self.outcome.models.extend(report);
+                if !held.is_empty() {
+                    self.outcome.reports.extend(Reports(held));
+                    return Done::Held { version: version.id };
+                }
+                self.heads.insert(node.name.clone(), version.head());
+                Done::Built { summary }
+            }
+            Err(mistakes) => {
+                self.outcome.reports.extend(mistakes);
+                Done::Failed
+            }
+        }
+    }
+
+    fn note(&mut self, node: &Node, done: Done, reason: String, began: Instant) {
+        let name = node.name.clone();
+        let (action, summary) = match done {
+            Done::Skipped => {
+                self.outcome.skipped.push(name.clone());
+                (Action::Skipped, reason.clone())
+            }
+            Done::Reused => {
+                self.outcome.reused.push(name.clone());
+                (Action::Reused, reason.clone())
+            }
+            Done::Built { summary } => {
+                self.outcome.built.push(name.clone());
+                (Action::Built, summary)
+            }
+            Done::Held { version } => {
+                let in_service = self.heads.get(&name).map(|head| head.id.clone());
+                let stays = match &in_service {
+                    Some(version) => format!("version {version} stays in service"),
+                    None => "nothing of it is in service".to_string(),
+                };
+                if in_service.is_none() {
+                    self.broken.insert(name.clone());
+                }
+                self.outcome.held.push(HeldModel { node: name.clone(), version, in_service });
+                (Action::Held, format!("missed its gate; {stays}"))
+            }
+            Done::Failed => {
+                self.broken.insert(name.clone());
+                self.outcome.failed.push(name.clone());
+                (Action::Failed, reason.clone())
+            }
+            Done::Withheld => {
+                self.broken.insert(name.clone());
+                self.outcome.withheld.push(name.clone());
+                (Action::Withheld, reason.clone())
+            }
+        };
+        let detail = serde_json::json!({ "summary": summary });
+        self.decisions.push(Decision { node: name.clone(), action, reason, detail });
+        self.handle.send(Event::Finished {
+            node: name,
+            kind: node.kind(),
+            action: action.as_str(),
+            summary,
+            elapsed_ms: began.elapsed().as_millis() as u64,
+        });
+    }
+
+    /// Publishes what may be published, and writes down how the run ended.
+    async fn finish(
+        mut self,
+        current: Option<(i64, BTreeMap<NodeName, VersionId>)>,
+        lock: &RunLock,
+        began: Instant,
+    ) -> Result<RunOutcome, Reports> {
+        let state = self.ctx.warehouse.state();
+        let publication = self.publish(&current).await;
+        match publication {
+            Ok(Some(id)) => {
+                self.outcome.publication = Some(id);
+                self.outcome.published = true;
+            }
+            Ok(None) => {}
+            Err(mistakes) => self.outcome.reports.extend(mistakes),
+        }
+        if let Err(mistake) = clean_up(self.ctx, lock, &self.id, &self.heads).await {
+            self.outcome.reports.push(mistake);
+        }
+        state.record_decisions(&self.id, &self.decisions).map_err(reports)?;
+        self.outcome.reports.extend(self.said.into_inner().expect("nobody panics while holding it"));
+        self.outcome.elapsed_ms = began.elapsed().as_millis() as u64;
+        let word = match (self.outcome.published, self.outcome.failed.is_empty()) {
+            (true, _) => "published",
+            (false, true) => "nothing",
+            (false, false) => "failed",
+        };
+        let summary = serde_json::to_value(&self.outcome)
+            .map_err(|error| Report::error("internal", format!("the run's outcome cannot be written: {error}")))?;
+        let published = self.outcome.publication.filter(|_| self.outcome.published);
+        state.finish_run(&self.id, self.ctx.now_us(), word, published, &summary).map_err(reports)?;
+        Ok(self.outcome)
+    }
+
+    async fn publish(&mut self, current: &Option<(i64, BTreeMap<NodeName, VersionId>)>) -> Result<Option<i64>, Reports> {
+        let nodes = catalog::versions(&self.heads);
+        if nodes.is_empty() || current.as_ref().is_some_and(|(_, published)| *published == nodes) {
+            return Ok(None);
+        }
+        let incomplete = !self.outcome.failed.is_empty();
+        if incomplete && self.ctx.project.settings.publish == PublishRule::All {
+            let built = self.outcome.built.len() + self.outcome.reused.len();
+            let what = match current {
+                Some((id, _)) => format!("environment `{}` stays at publication {id}", self.options.environment),
+                None => format!("environment `{}` still has no publication", self.options.environment),
+            };
+            let report = Report::error("no-publication", "nothing was published, because a node failed")
+                .note(what)
+                .note(format!("{built} versions that this run made or found are kept for the next run"))
+                .hint("set `publish = \"healthy\"` in pelton.toml to publish what is healthy");
+            return Err(report.into());
+        }
+        self.handle.send(Event::Publishing);
+        serving::build_online(self.ctx, &nodes).await?;
+        let publish = Publish {
+            environment: &self.options.environment,
+            run: &self.id,
+            at_us: self.ctx.now_us(),
+            nodes: &nodes,
+            expect: current.as_ref().map(|(id, _)| *id),
+        };
+        let id = self.ctx.warehouse.state().publish(&publish).map_err(reports)?;
+        if incomplete {
+            let stayed: Vec<String> = self
+                .outcome
+                .failed
+                .iter()
+                .chain(&self.outcome.withheld)
+                .map(|name| match self.heads.get(name) {
+                    Some(head) => format!("`{name}` stays at version {}", head.id),
+                    None => format!("`{name}` has no version"),
+                })
+                .collect();
+            let report = Report::error("node-failed", format!("publication {id} has what is healthy"));
+            self.outcome.reports.push(stayed.into_iter().fold(report, Report::note));
+        }
+        Ok(Some(id))
+    }
+}
+
+/// Removes files that runs left behind which died, after their tables no longer name them.
+async fn clean_up(ctx: &Context, lock: &RunLock, run: &RunId, heads: &Heads) -> Result<(), Report> {
+    let state = ctx.warehouse.state();
+    // What this run could not settle is left to the next one: a failed build may have been unable to delete its files.
+    let left = state.stale_staging(lock, run).map_err(|error| error.report())?;
+    let mut runs = BTreeSet::new();
+    for entry in left {
+        // A commit that no version was recorded for is taken back: the table is what its recorded version says.
+        if let Some(head) = entry.folder.strip_prefix("tables/").and_then(|node| heads.get(node))
+            && head.kind != "model"
+        {
+            let version = catalog::load(ctx, &head.id)?;
+            if version.delta_version.is_some() {
+                let info = vec![("run".to_string(), run.0.clone())];
+                let commit = pelton_query::Commit { schema: version.schema(), files: version.files.to_vec(), info };
+                let place = ctx.warehouse.table(&head.node);
+                ctx.engine.commit(&place, commit).await.map_err(|error| error.report(&format!("`{}`", head.node)))?;
+            }
+        }
+        remove(ctx, &entry);
+        runs.insert(entry.run);
+    }
+    for run in runs {
+        state.clear_staging(&run).map_err(|error| error.report())?;
+    }
+    Ok(())
+}
+
+fn remove(ctx: &Context, entry: &StaleFiles) {
+    let folder = ctx.warehouse.root().join(&entry.folder);
+    let Ok(files) = std::fs::read_dir(folder) else { return };
+    for file in files.flatten() {
+        if file.file_name().to_string_lossy().starts_with(&entry.prefix) {
+            // A file that stays is tried again by the next run only if it is noted again; it costs space, not truth.
+            let _ = std::fs::remove_file(file.path());
+        }
+    }
+}
+
+fn summary(version: &VersionRecord, report: Option<&ModelReport>) -> String {
+    if let Some(report) = report {
+        let metric = report.metrics.get(&report.metric).copied().unwrap_or(f64::NAN);
+        return format!("{} {} {metric:.4}", report.learner, report.metric);
+    }
+    if version.detail.get("view").is_some() {
+        return "view".into();
+    }
+    let mut text = format!("{} rows", thousands(version.rows));
+    if version.quarantined > 0 {
+        text.push_str(&format!(", {} quarantined", thousands(version.quarantined)));
+    }
+    if version.dropped > 0 {
+        text.push_str(&format!(", {} dropped", thousands(version.dropped)));
+    }
+    text
+}
+
+/// A number with commas: `51,204`.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

@@ -1,0 +1,319 @@
+//! What serving needs of a publication: its endpoints, online features, receipts, and models inside SQL.
+
+use crate::catalog::{self, Versions};
+use crate::context::{Context, nothing_published};
+use arrow::array::ArrayRef;
+use pelton_base::{NodeName, Report, Reports, VersionId};
+use pelton_features::{AsOf, FeatureTable, Found, Labels, OnlineBuilder, OnlineStore, ResolvedUse, Taken, training_sql};
+use pelton_query::{Catalog, Relation, sql};
+use pelton_serve::{
+    Endpoint, Endpoints, Features, Loader, Log, LogSettings, Lookup, Looked, Package, Pipeline, ReceiptSource, Receipts,
+    Switch, package_of,
+};
+use pelton_store::VersionRecord;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a server looks for a new publication: a lookup of one row.
+const WATCH_EVERY: Duration = Duration::from_millis(200);
+
+/// How often the prediction log becomes rows of its table.
+const DRAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// The parts of a running server that come from a project's warehouse.
+pub struct Serving {
+    ctx: Arc<Context>,
+    environment: String,
+    /// The endpoints in service.
+    pub switch: Arc<Switch>,
+    /// The prediction log.
+    pub log: Arc<Log>,
+    /// Resolves receipts.
+    pub receipts: Arc<dyn ReceiptSource>,
+}
+
+impl std::fmt::Debug for Serving {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Serving").field("environment", &self.environment).finish_non_exhaustive()
+    }
+}
+
+impl Serving {
+    /// Loads the environment's endpoints and takes in what an earlier server left in its log.
+    pub async fn start(ctx: Arc<Context>, environment: &str) -> Result<Serving, Reports> {
+        pelton_serve::drain(ctx.engine.as_ref(), &ctx.warehouse).await?;
+        let endpoints = load_endpoints(&ctx, environment)?;
+        let log = Log::open(&ctx.warehouse.log_dir(), LogSettings::default())?;
+        let receipts = receipts(&ctx);
+        Ok(Serving {
+            ctx,
+            environment: environment.to_string(),
+            switch: Arc::new(Switch::new(endpoints)),
+            log: Arc::new(log),
+            receipts,
+        })
+    }
+
+    /// Switches to new publications and moves the log into its table until `stop` completes; then moves what is left.
+    ///
+    /// `on_mistake` hears of everything that went wrong; serving goes on with what is in service.
+    pub async fn watch(
+        &self,
+        stop: impl Future<Output = ()>,
+        on_mistake: impl Fn(&Report) + Send + Sync,
+        on_switch: impl Fn(i64) + Send + Sync,
+    ) {
+        let loader = self.loader();
+        let mut look = tokio::time::interval(WATCH_EVERY);
+        let mut drain = tokio::time::interval(DRAIN_EVERY);
+        // The publication that could not be loaded, so that its mistake is told once.
+        let mut refused = None;
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                _ = look.tick() => match loader.current() {
+                    Ok(Some(id)) if id != self.switch.get().publication && refused != Some(id) => match loader.load() {
+                        Ok(endpoints) => {
+                            let id = endpoints.publication;
+                            self.switch.set(endpoints);
+                            on_switch(id);
+                        }
+                        Err(mistake) => {
+                            refused = Some(id);
+                            on_mistake(&mistake);
+                        }
+                    },
+                    Ok(_) => {}
+                    Err(mistake) => on_mistake(&mistake),
+                },
+                _ = drain.tick() => self.drain(&on_mistake).await,
+            }
+        }
+        self.drain(&on_mistake).await;
+    }
+
+    async fn drain(&self, on_mistake: &(impl Fn(&Report) + Send + Sync)) {
+        let drained = async {
+            self.log.rotate().await?;
+            pelton_serve::drain(self.ctx.engine.as_ref(), &self.ctx.warehouse).await
+        };
+        if let Err(mistake) = drained.await {
+            on_mistake(&mistake);
+        }
+    }
+
+    fn loader(&self) -> EnvironmentLoader {
+        EnvironmentLoader { ctx: self.ctx.clone(), environment: self.environment.clone() }
+    }
+}
+
+/// Resolves receipts of the context's warehouse.
+pub fn receipts(ctx: &Context) -> Arc<dyn ReceiptSource> {
+    Arc::new(Receipts::new(ctx.engine.clone(), ctx.warehouse.clone()))
+}
+
+struct EnvironmentLoader {
+    ctx: Arc<Context>,
+    environment: String,
+}
+
+impl Loader for EnvironmentLoader {
+    fn current(&self) -> Result<Option<i64>, Report> {
+        self.ctx.warehouse.state().current_id(&self.environment).map_err(|error| error.report())
+    }
+
+    fn load(&self) -> Result<Endpoints, Report> {
+        load_endpoints(&self.ctx, &self.environment)
+    }
+}
+
+/// The endpoints of an environment's newest publication.
+pub(crate) fn load_endpoints(ctx: &Context, environment: &str) -> Result<Endpoints, Report> {
+    let current = ctx.warehouse.state().current(environment).map_err(|error| error.report())?;
+    let Some(publication) = current else { return Err(nothing_published(environment)) };
+    let mut models = BTreeMap::new();
+    let mut stores = BTreeMap::new();
+    for (name, id) in &publication.nodes {
+        let head = ctx.warehouse.state().version_head(id).map_err(|error| error.report())?;
+        if head.is_none_or(|head| head.kind != "model") {
+            continue;
+        }
+        let version = catalog::load(ctx, id)?;
+        let pipeline = pipeline(ctx, &version, &publication.nodes)?;
+        for lookup in &pipeline.package().lookups {
+            if let std::collections::btree_map::Entry::Vacant(empty) = stores.entry(lookup.version.clone()) {
+                let path = ctx.warehouse.online_path(&lookup.table, &lookup.version);
+                let store = OnlineStore::open(&path).map_err(|error| error.report(&format!("model `{name}`")))?;
+                empty.insert(store);
+            }
+        }
+        models.insert(name.clone(), Arc::new(Endpoint { version: id.clone(), pipeline: Arc::new(pipeline) }));
+    }
+    Ok(Endpoints {
+        environment: environment.to_string(),
+        publication: publication.id,
+        nodes: publication.nodes,
+        models,
+        features: Arc::new(OnlineFeatures(stores)),
+    })
+}
+
+/// A model version, compiled, with the feature tables at the versions of a publication.
+pub(crate) fn pipeline(ctx: &Context, version: &VersionRecord, versions: &Versions) -> Result<Pipeline, Report> {
+    let mut package = package_of(&ctx.warehouse, version)?;
+    package.set_versions(versions);
+    let bytes = ctx.warehouse.artifacts().get(package.artifact).map_err(|error| error.report())?;
+    Pipeline::compile(ctx.engine.as_ref(), package, &bytes)
+}
+
+/// Online features of one publication, by feature table version.
+struct OnlineFeatures(BTreeMap<VersionId, OnlineStore>);
+
+impl Features for OnlineFeatures {
+    fn lookup(&self, lookup: &Lookup, entities: &[ArrayRef], at_us: &[i64]) -> Result<Looked, Report> {
+        let Some(store) = self.0.get(&lookup.version) else {
+            return Err(Report::error("internal", format!("features of `{}` are not online", lookup.table)));
+        };
+        let found = store
+            .lookup_at(entities, at_us.iter().copied())
+            .map_err(|error| error.report(&format!("features of `{}`", lookup.table)))?;
+        let is_there = found.found.iter().map(|found| *found == Found::Yes).collect();
+        Ok(Looked { columns: found.features, found: is_there })
+    }
+}
+
+/// Makes the online features of every feature table that a published model looks up; those that are there stay.
+pub(crate) async fn build_online(ctx: &Context, versions: &Versions) -> Result<(), Reports> {
+    let mut wanted: BTreeMap<VersionId, NodeName> = BTreeMap::new();
+    for id in versions.values() {
+        let head = ctx.warehouse.state().version_head(id).map_err(crate::context::reports)?;
+        if head.is_none_or(|head| head.kind != "model") {
+            continue;
+        }
+        let mut package = package_of(&ctx.warehouse, &catalog::load(ctx, id)?)?;
+        package.set_versions(versions);
+        wanted.extend(package.lookups.into_iter().map(|lookup| (lookup.version, lookup.table)));
+    }
+    for (id, name) in wanted {
+        let path = ctx.warehouse.online_path(&name, &id);
+        if path.exists() {
+            continue;
+        }
+        let version = catalog::load(ctx, &id)?;
+        let Some(node) = ctx.project.nodes.get(&name) else {
+            return Err(Report::error("unknown-node", format!("feature table `{name}` is not in the project")).into());
+        };
+        let Some(table) = FeatureTable::of(node, &version.schema())? else {
+            return Err(Report::error("internal", format!("`{name}` is no feature table any more")).into());
+        };
+        let catalog = catalog::bind(ctx, versions, [name.clone()])?;
+        let subject = format!("feature table `{name}`");
+        let text = pelton_features::latest_sql(&table, &sql::ident(name.as_str()));
+        let failed = |error: pelton_query::QueryError| Reports::from(error.report(&subject));
+        let mut stream = ctx.engine.query(&catalog, &text).await.map_err(failed)?;
+        let mut builder = OnlineBuilder::create(&path, &table).map_err(|error| error.report(&subject))?;
+        while let Some(batch) = futures::StreamExt::next(&mut stream.batches).await {
+            let batch = pelton_store::to_stored(&batch.map_err(failed)?).map_err(crate::context::reports)?;
+            builder.add(&batch).map_err(|error| error.report(&subject))?;
+        }
+        builder.finish().map_err(|error| error.report(&subject))?;
+    }
+    Ok(())
+}
+
+/// Puts a model into a catalog: its scoring function, `predict(model, table)`, and the feature tables that it looks up.
+pub(crate) fn bind_model(
+    ctx: &Context,
+    versions: &Versions,
+    version: &VersionRecord,
+    catalog: &mut Catalog,
+) -> Result<(), Report> {
+    let pipeline = Arc::new(pipeline(ctx, version, versions)?);
+    let package = pipeline.package().clone();
+    let mut uses = Vec::new();
+    for lookup in &package.lookups {
+        let bound = catalog::bind(ctx, versions, [lookup.table.clone()])?;
+        catalog.relations.extend(bound.relations);
+        uses.push(resolved(ctx, lookup)?);
+    }
+    let scorer = format!("pelton_score_{}", version.node);
+    let text = predict_sql(&pipeline, &package, uses, &scorer, ctx.now_us());
+    catalog.scorers.insert(scorer, pipeline.as_scorer());
+    catalog.predicts.insert(version.node.to_string(), text);
+    Ok(())
+}
+
+fn resolved(ctx: &Context, lookup: &Lookup) -> Result<ResolvedUse, Report> {
+    let version = catalog::load(ctx, &lookup.version)?;
+    let node = ctx.project.nodes.get(&lookup.table);
+    let table = match node.map(|node| FeatureTable::of(node, &version.schema())) {
+        Some(Ok(Some(table))) => table,
+        Some(Err(mistakes)) => return Err(mistakes.0.into_iter().next().unwrap_or_else(|| lost(lookup))),
+        _ => return Err(lost(lookup)),
+    };
+    let columns =
+        lookup.columns.iter().map(|column| Taken { column: column.column.clone(), name: column.name.clone() }).collect();
+    Ok(ResolvedUse { table, columns })
+}
+
+fn lost(lookup: &Lookup) -> Report {
+    Report::error("unknown-node", format!("feature table `{}` is not in the project any more", lookup.table))
+}
+
+/// The SELECT that `predict(model, table)` stands for: the table's columns, then the prediction's.
+fn predict_sql(
+    pipeline: &Pipeline,
+    package: &Package,
+    uses: Vec<ResolvedUse>,
+    scorer: &str,
+    now_us: i64,
+) -> pelton_query::Predict {
+    let feature = |name: &String| {
+        let of_use = |(at, used): (usize, &ResolvedUse)| {
+            let taken = used.columns.iter().find(|taken| taken.name == *name)?;
+            Some(format!("f{at}.{}", sql::ident(&taken.column)))
+        };
+        uses.iter().enumerate().find_map(of_use)
+    };
+    let input = |name: &String| feature(name).unwrap_or_else(|| format!("l.{}", sql::ident(name)));
+    let inputs: Vec<String> = pipeline.inputs().fields().iter().map(|field| input(field.name())).collect();
+    let outputs: Vec<String> = pipeline
+        .output()
+        .iter()
+        .map(|field| format!("pelton_scored[{}] as {}", sql::text(field.name()), sql::ident(field.name())))
+        .collect();
+    let score = format!("{}({}) as pelton_scored", sql::ident(scorer), inputs.join(", "));
+    let outputs = outputs.join(", ");
+    let as_of = match &package.time {
+        Some(time) => AsOf::Column(time.clone()),
+        None => AsOf::Instant(now_us),
+    };
+    Arc::new(move |table: &str| {
+        let labels =
+            Labels { relation: table.to_string(), columns: Vec::new(), as_of: as_of.clone(), order_by: Vec::new() };
+        let joined = training_sql(&labels, &uses);
+        let from = joined.find("\nfrom ").map_or("", |at| &joined[at..]);
+        let hidden = match as_of {
+            AsOf::Column(_) => "pelton_scored",
+            AsOf::Instant(_) => "pelton_scored, pelton_as_of",
+        };
+        format!("select * except ({hidden}), {outputs} from (select l.*, {score}{from}) as scored")
+    })
+}
+
+/// Adds `pelton.predictions`, when anything was ever predicted.
+pub(crate) fn bind_predictions(ctx: &Context, catalog: &mut Catalog) -> Result<(), Report> {
+    let place = pelton_serve::predictions_table(&ctx.warehouse);
+    let found = futures::executor::block_on(ctx.engine.files(&place, None)).map_err(|error| error.report("predictions"))?;
+    let relation = match found {
+        Some(found) => {
+            Relation::Files { schema: found.schema, folder: place.0.clone(), files: Arc::new(found.files) }
+        }
+        None => Relation::Batches(pelton_serve::predictions_schema(), Vec::new()),
+    };
+    catalog.relations.insert("pelton.predictions".into(), relation);
+    Ok(())
+}
+

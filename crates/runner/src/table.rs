@@ -1,0 +1,184 @@
+//! A table becomes a version: its SELECT over pinned inputs, staged, checked, and committed; a view is only checked.
+
+use crate::catalog;
+use crate::run::Building;
+use crate::stage;
+use pelton_base::{Digest, Report, Reports, VersionId};
+use pelton_project::{Node, Table};
+use pelton_query::{BatchStream, Catalog, Commit, DataFile, QueryError, Relation, collect};
+use pelton_store::{ColumnType, Staged, TableDigest, VersionHead, VersionRecord};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+/// Builds a new version of a table from the versions in `heads`.
+pub(crate) async fn build(
+    building: &Building<'_>,
+    node: &Node,
+    table: &Table,
+    fingerprint: Digest,
+    previous: Option<&VersionHead>,
+) -> Result<VersionRecord, Reports> {
+    let ctx = building.ctx;
+    let inputs = building.inputs(node);
+    let reads = node.reads.iter().map(|(name, _)| name.clone());
+    let catalog = catalog::bind(ctx, &building.versions(), reads)?;
+    let id = VersionId::of(&node.name, fingerprint, building.run);
+    if catalog::is_view(node) {
+        return view(building, node, table, fingerprint, id, catalog, inputs).await;
+    }
+    building.progress(&node.name, "running its SELECT");
+    let stream = select(building, node, table, &catalog).await?;
+    let (schema, staged) = stage::stage(ctx, building.run, &node.name, &id, "", stream).await?;
+    let relation = stage::relation(ctx, &node.name, schema.clone(), &staged.files);
+    let checked = building.check_staged(node, &schema, &table.checks, &relation, &catalog, &id).await;
+    let checked = match checked {
+        Ok(checked) => checked,
+        Err(reports) => {
+            stage::discard(ctx, &node.name, &staged.files);
+            return Err(reports);
+        }
+    };
+    let (staged, quarantine, quarantined) = match checked {
+        Some(checked) if checked.removed > 0 => {
+            building.progress(&node.name, "moving rows to quarantine");
+            let kept = without_removed(building, node, &id, &relation, &catalog, &checked).await?;
+            stage::discard(ctx, &node.name, &staged.files);
+            (kept.staged, kept.quarantine, checked.removed)
+        }
+        _ => (staged, Vec::new(), 0),
+    };
+    let mut version = VersionRecord {
+        id,
+        node: node.name.clone(),
+        kind: "table".into(),
+        run: building.run.clone(),
+        fingerprint,
+        digest: staged.digest,
+        built_at_us: ctx.now_us(),
+        columns: ColumnType::of(&schema),
+        rows: staged.rows,
+        bytes: staged.bytes,
+        delta_version: None,
+        files: Arc::new(staged.files),
+        inputs,
+        quarantine,
+        quarantined,
+        dropped: 0,
+        detail: serde_json::json!({ "sql": table.select.sql }),
+    };
+    // The same rows as before: the version before keeps its files, and the new ones are not needed.
+    if let Some(previous) = previous
+        && previous.digest == version.digest
+    {
+        stage::discard(ctx, &node.name, &version.files);
+        let before = catalog::load(ctx, &previous.id)?;
+        version.files = before.files;
+        version.bytes = before.bytes;
+    }
+    let info = vec![("run".to_string(), building.run.0.clone()), ("version".to_string(), version.id.0.clone())];
+    let commit = Commit { schema, files: version.files.to_vec(), info };
+    let committed = ctx.engine.commit(&ctx.warehouse.table(&node.name), commit).await;
+    version.delta_version = Some(committed.map_err(|error| error.report(&format!("table `{}`", node.name)))?);
+    ctx.warehouse.state().insert_version(&version).map_err(crate::context::reports)?;
+    Ok(version)
+}
+
+/// Starts the node's SELECT; its mistakes are told with their place in the file.
+async fn select(building: &Building<'_>, node: &Node, table: &Table, catalog: &Catalog) -> Result<BatchStream, Report> {
+    let stream = building.ctx.engine.query(catalog, &table.select.sql).await;
+    stream.map_err(|error| select_report(node, table.select.offset, &error))
+}
+
+/// The report of a mistake in a node's SELECT.
+pub(crate) fn select_report(node: &Node, offset: usize, error: &QueryError) -> Report {
+    let report = error.report(&format!("{} `{}`", node.kind(), node.name));
+    match error.at().and_then(|(line, column)| place(node, offset, line, column)) {
+        Some(place) => report.at(place),
+        None if report.at.is_none() => report.at(node.place()),
+        None => report,
+    }
+}
+
+/// The place in the node's file of a line and column in its SELECT.
+fn place(node: &Node, offset: usize, line: usize, column: usize) -> Option<pelton_base::Place> {
+    let sql = node.text.get(offset..)?;
+    let line_start: usize = sql.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
+    let in_line: usize = sql.get(line_start..)?.chars().take(column.checked_sub(1)?).map(char::len_utf8).sum();
+    let start = line_start + in_line;
+    let word = sql[start..].find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).unwrap_or(sql.len() - start);
+    Some(pelton_base::Place::in_text(&node.file, &node.text, offset + start, offset + start + word.max(1)))
+}
+
+struct Kept {
+    staged: Staged,
+    quarantine: Vec<DataFile>,
+}
+
+/// Stages the rows that stay, and writes the others to quarantine.
+async fn without_removed(
+    building: &Building<'_>,
+    node: &Node,
+    id: &VersionId,
+    staged: &Relation,
+    catalog: &Catalog,
+    checked: &crate::run::CheckedRows,
+) -> Result<Kept, Reports> {
+    let ctx = building.ctx;
+    let subject = format!("table `{}`", node.name);
+    let catalog = stage::with_staged(catalog, &node.name, staged);
+    let report = |error: QueryError| Reports::from(error.report(&subject));
+    let removed = ctx.engine.query(&catalog, &checked.plan.removed_select()).await.map_err(report)?;
+    let mut writer =
+        stage::quarantine_writer(ctx, building.run, id, "").map_err(crate::context::reports)?;
+    for batch in collect(removed).await.map_err(report)? {
+        let rows = pelton_quality::quarantine_rows(&checked.plan, &batch, building.run, ctx.now_us())?;
+        writer.write(&rows).map_err(crate::context::reports)?;
+    }
+    let quarantine = writer.finish().map_err(crate::context::reports)?.files;
+    let kept = ctx.engine.query(&catalog, &checked.plan.kept_select()).await.map_err(report)?;
+    let (_, staged) = stage::stage(ctx, building.run, &node.name, id, "-kept", kept).await?;
+    Ok(Kept { staged, quarantine })
+}
+
+async fn view(
+    building: &Building<'_>,
+    node: &Node,
+    table: &Table,
+    fingerprint: Digest,
+    id: VersionId,
+    catalog: Catalog,
+    inputs: Vec<(pelton_base::NodeName, VersionId)>,
+) -> Result<VersionRecord, Reports> {
+    let ctx = building.ctx;
+    let typed = ctx
+        .engine
+        .analyze(&catalog, &table.select.sql)
+        .map_err(|error| select_report(node, table.select.offset, &error))?;
+    let schema: SchemaRef = pelton_store::stored_schema(&typed.schema).map_err(crate::context::reports)?;
+    let relation = Relation::View(table.select.sql.clone());
+    building.check_staged(node, &schema, &table.checks, &relation, &catalog, &id).await?;
+    // A view's rows are not read, so its digest stands for them: what it selects, from which inputs.
+    let columns = TableDigest::new(&schema).map_err(crate::context::reports)?.finish();
+    let version = VersionRecord {
+        id,
+        node: node.name.clone(),
+        kind: "table".into(),
+        run: building.run.clone(),
+        fingerprint,
+        digest: fingerprint.plus(columns),
+        built_at_us: ctx.now_us(),
+        columns: ColumnType::of(&schema),
+        rows: 0,
+        bytes: 0,
+        delta_version: None,
+        files: Arc::default(),
+        inputs,
+        quarantine: Vec::new(),
+        quarantined: 0,
+        dropped: 0,
+        detail: serde_json::json!({ "sql": table.select.sql, "view": table.select.sql }),
+    };
+    ctx.warehouse.state().insert_version(&version).map_err(crate::context::reports)?;
+    Ok(version)
+}
