@@ -223,6 +223,81 @@ impl ColumnBuilder {
         Ok(())
     }
 
+    /// Appends an integer, where the column holds it exactly.
+    pub fn push_integer(&mut self, value: i128) -> Result<(), Wrong> {
+        // Integers beyond these have gaps between them in the float.
+        const SINGLE_MAX: u128 = 1 << 24;
+        const DOUBLE_MAX: u128 = 1 << 53;
+        let wrong =
+            |low: i128, high: i128| Err(Wrong::new(format!("an integer from {low} to {high}"), &value.to_string()));
+        macro_rules! ranged {
+            ($builder:expr, $type:ty) => {
+                match <$type>::try_from(value) {
+                    Ok(value) => $builder.append_value(value),
+                    Err(_) => return wrong(<$type>::MIN.into(), <$type>::MAX.into()),
+                }
+            };
+        }
+        match &mut self.values {
+            Values::Int8(b) => ranged!(b, i8),
+            Values::Int16(b) => ranged!(b, i16),
+            Values::Int32(b) => ranged!(b, i32),
+            Values::Int64(b) => ranged!(b, i64),
+            Values::Float32(b) if value.unsigned_abs() <= SINGLE_MAX => b.append_value(value as f32),
+            Values::Float32(_) => return wrong(-(SINGLE_MAX as i128), SINGLE_MAX as i128),
+            Values::Float64(b) if value.unsigned_abs() <= DOUBLE_MAX => b.append_value(value as f64),
+            Values::Float64(_) => return wrong(-(DOUBLE_MAX as i128), DOUBLE_MAX as i128),
+            Values::Decimal(..) => return self.push_text(&value.to_string()),
+            _ => return Err(Wrong::new(self.text_words(), &value.to_string())),
+        }
+        Ok(())
+    }
+
+    /// Appends a single-precision number; one that is not a number is a missing value.
+    pub fn push_single(&mut self, value: f32) -> Result<(), Wrong> {
+        match &mut self.values {
+            Values::Float32(b) if value.is_finite() => b.append_value(value),
+            Values::Decimal(..) if value.is_finite() => return self.push_text(&value.to_string()),
+            _ => return self.push_double(value.into()),
+        }
+        Ok(())
+    }
+
+    /// Appends a number; one that is not a number is a missing value.
+    pub fn push_double(&mut self, value: f64) -> Result<(), Wrong> {
+        match &mut self.values {
+            _ if value.is_nan() => self.push_null(),
+            _ if value.is_infinite() => return Err(Wrong::new("a finite number", &value.to_string())),
+            Values::Float64(b) => b.append_value(value),
+            Values::Decimal(..) => return self.push_text(&value.to_string()),
+            _ => return Err(Wrong::new(self.text_words(), &value.to_string())),
+        }
+        Ok(())
+    }
+
+    /// Appends a truth value.
+    pub fn push_boolean(&mut self, value: bool) -> Result<(), Wrong> {
+        match &mut self.values {
+            Values::Boolean(b) => b.append_value(value),
+            _ => return Err(Wrong::new(self.text_words(), &value.to_string())),
+        }
+        Ok(())
+    }
+
+    /// Appends bytes: to a column of bytes as they are, to others as the text that they are in UTF-8.
+    pub fn push_bytes(&mut self, value: &[u8]) -> Result<(), Wrong> {
+        match &mut self.values {
+            Values::Bytes(b) => {
+                b.append_value(value);
+                Ok(())
+            }
+            _ => match std::str::from_utf8(value) {
+                Ok(text) => self.push_text(text),
+                Err(_) => Err(Wrong::new(self.text_words(), "bytes that are not UTF-8")),
+            },
+        }
+    }
+
     fn text_words(&self) -> &'static str {
         match &self.values {
             Values::Text(_) => "text",

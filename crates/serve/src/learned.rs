@@ -27,4 +27,8 @@ impl Predictor for Learned {
         })?;
         Ok(prediction.into_struct().as_struct().clone())
     }
+
+    fn classes(&self) -> Option<Vec<String>> {
+        self.model.class_names()
+    }
 }

@@ -38,6 +38,8 @@ pub struct Looked {
 pub trait Predictor: Send + Sync {
     /// Predicts rows of the columns that the model was fitted on: a struct of the prediction's columns.
     fn predict(&self, inputs: &RecordBatch) -> Result<StructArray, Report>;
+    /// The classes in the order of their probabilities; `None` when the model predicts a number.
+    fn classes(&self) -> Option<Vec<String>>;
 }
 
 /// The rows that one lookup found.
@@ -184,6 +186,11 @@ impl Pipeline {
     /// How many of [`Pipeline::inputs`] come from the request and its time; features follow them.
     pub fn request_width(&self) -> usize {
         self.request_width
+    }
+
+    /// The classes in the order of their probabilities; `None` when the model predicts a number.
+    pub fn classes(&self) -> Option<Vec<String>> {
+        self.model.classes()
     }
 
     /// The prediction's columns.

@@ -162,11 +162,7 @@ impl<'a> Rows<'a> {
 }
 
 /// A batch of columns that were checked to have one type and length each.
-pub(crate) fn batch_of(
-    columns: &[Column],
-    arrays: Vec<arrow::array::ArrayRef>,
-    rows: usize,
-) -> Result<RecordBatch, Report> {
+pub fn batch_of(columns: &[Column], arrays: Vec<arrow::array::ArrayRef>, rows: usize) -> Result<RecordBatch, Report> {
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(schema_of(columns), arrays, &options)
         .map_err(|error| Report::error("internal", "a request's columns do not fit together").note(error.to_string()))

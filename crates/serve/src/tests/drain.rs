@@ -130,6 +130,7 @@ async fn training_versions_lead_to_the_source_files() {
         bytes: 3,
         modified_us: 0,
         digest: Digest::of(b"a,b"),
+        rows_digest: Digest::default(),
         rows: 10,
         quarantined: 0,
         dropped: 0,

@@ -76,6 +76,10 @@ impl Predictor for FakeModel {
         let prediction = BooleanArray::from_iter(scores.iter().map(|score| Some(*score > 10.0)));
         Ok(StructArray::new(fields, vec![Arc::new(prediction), Arc::new(Float64Array::from(scores))], None))
     }
+
+    fn classes(&self) -> Option<Vec<String>> {
+        Some(vec!["false".into(), "true".into()])
+    }
 }
 
 /// Knows customer `c1`.

@@ -1,0 +1,161 @@
+//! The named limits, the switch of publications, and the end of serving.
+
+use super::*;
+use crate::server::Follower;
+use crate::{Drain, Followed, bind, serve};
+use futures::StreamExt;
+use std::sync::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+const PREDICT: &str = "/v1/models/fraud/predict";
+
+/// A body that sends its first half and then nothing until it is told to end.
+fn slow_body(end: oneshot::Receiver<()>) -> Body {
+    let first = futures::stream::iter([Ok::<_, std::io::Error>(r#"{"row":{"customer_id":7,"#)]);
+    let second = futures::stream::once(async {
+        let _ = end.await;
+        Ok(r#""amount":1,"channel":null}}"#)
+    });
+    Body::from_stream(first.chain(second))
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused() {
+    let house = house();
+    let (status, code, _) = house.post(PREDICT, " ".repeat(5000)).await.refusal();
+    assert_eq!((status, code.as_str()), (413, "body-too-large"));
+    let chunks = futures::stream::iter((0..5).map(|_| Ok::<_, std::io::Error>(" ".repeat(1000))));
+    let reply = house.send(Request::post(PREDICT).body(Body::from_stream(chunks)).unwrap()).await;
+    assert_eq!(reply.refusal().1, "body-too-large");
+    let zipped = Request::post(PREDICT).header("content-encoding", "gzip").body(Body::empty()).unwrap();
+    assert_eq!(house.send(zipped).await.refusal().1, "invalid-request");
+}
+
+#[tokio::test]
+async fn rows_beyond_the_limit_are_refused() {
+    let house = house();
+    let row = json!({"customer_id": 7, "amount": 1, "channel": null});
+    assert_eq!(house.post(PREDICT, json!({"rows": vec![row.clone(); 5]})).await.status, StatusCode::OK);
+    let (status, code, _) = house.post(PREDICT, json!({"rows": vec![row; 6]})).await.refusal();
+    assert_eq!((status, code.as_str()), (413, "too-many-rows"));
+    let tensor = json!({"name": "amount", "datatype": "FP64", "shape": [6], "data": [1, 1, 1, 1, 1, 1]});
+    assert_eq!(house.post("/v2/models/fraud/infer", json!({"inputs": [tensor]})).await.refusal().1, "too-many-rows");
+}
+
+#[tokio::test]
+async fn requests_beyond_the_limit_are_refused_and_health_is_not() {
+    let house = house_with(ServerSettings { requests_max: 1, ..settings() });
+    let (end, ended) = oneshot::channel();
+    let slow = house.send(Request::post(PREDICT).body(slow_body(ended)).unwrap());
+    let others = async {
+        let refused = house.get("/v1/models").await.refusal();
+        assert_eq!((refused.0, refused.1.as_str()), (503, "too-busy"));
+        assert_eq!(house.get("/v2/health/ready").await.status, StatusCode::OK);
+        end.send(()).unwrap();
+    };
+    let (slow, ()) = tokio::join!(slow, others);
+    assert_eq!(slow.status, StatusCode::OK);
+    assert_eq!(house.get("/v1/models").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_request_beyond_its_time_is_refused() {
+    let house = house_with(ServerSettings { timeout_ms: 1, ..settings() });
+    let (_end, ended) = oneshot::channel();
+    let (status, code, _) = house.send(Request::post(PREDICT).body(slow_body(ended)).unwrap()).await.refusal();
+    assert_eq!((status, code.as_str()), (503, "timed-out"));
+}
+
+#[tokio::test]
+async fn a_switch_drops_no_request() {
+    let house = house();
+    let (end, ended) = oneshot::channel();
+    let slow = house.send(Request::post(PREDICT).body(slow_body(ended)).unwrap());
+    let switching = async {
+        house.switch.set(endpoints(2));
+        assert_eq!(house.get("/v1/environment").await.json()["publication"], 2);
+        end.send(()).unwrap();
+    };
+    let (slow, ()) = tokio::join!(slow, switching);
+    assert_eq!(slow.status, StatusCode::OK);
+}
+
+/// Gives the publication it is told, or fails.
+struct FakeLoader(Mutex<Result<i64, Report>>);
+
+impl Loader for FakeLoader {
+    fn current(&self) -> Result<Option<i64>, Report> {
+        Ok(Some(self.0.lock().unwrap().clone().unwrap_or(3)))
+    }
+
+    fn load(&self) -> Result<Endpoints, Report> {
+        self.0.lock().unwrap().clone().map(endpoints)
+    }
+}
+
+#[tokio::test]
+async fn a_new_publication_is_put_into_service_and_a_broken_one_is_not() {
+    let house = house();
+    let loader = Arc::new(FakeLoader(Mutex::new(Ok(1))));
+    let mut follower = Follower { switch: house.switch.clone(), loader: loader.clone(), refused: None };
+    assert!(follower.look().await.is_none());
+    *loader.0.lock().unwrap() = Ok(2);
+    assert!(matches!(follower.look().await, Some(Followed::Switched { from: 1, to: 2 })));
+    assert!(follower.look().await.is_none());
+    *loader.0.lock().unwrap() = Err(Report::error("damaged-artifact", "a model is not readable"));
+    assert!(matches!(follower.look().await, Some(Followed::Failed(report)) if report.code == "damaged-artifact"));
+    for _ in 0..24 {
+        assert!(follower.look().await.is_none());
+    }
+    assert!(matches!(follower.look().await, Some(Followed::Failed(_))), "it is tried again");
+    assert_eq!(house.switch.get().publication, 2);
+    *loader.0.lock().unwrap() = Ok(4);
+    assert!(matches!(follower.look().await, Some(Followed::Switched { from: 2, to: 4 })));
+}
+
+#[tokio::test]
+async fn serving_ends_after_the_requests_under_way() {
+    let house = house();
+    let listener = bind("127.0.0.1", 0).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let taken = bind("127.0.0.1", address.port()).await.unwrap_err();
+    assert_eq!(taken.code, "port-in-use");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(serve(listener, house.app.clone(), async {
+        let _ = stopped.await;
+    }));
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let body = r#"{"row":{"customer_id":7,"amount":1,"channel":null}}"#;
+    let head = format!("POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    connection.write_all(head.as_bytes()).await.unwrap();
+    while house.app.under_way() == 0 {
+        tokio::task::yield_now().await;
+    }
+    stop.send(()).unwrap();
+    while !house.app.is_draining() {
+        tokio::task::yield_now().await;
+    }
+    connection.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("\"receipt\""), "{answer}");
+    assert_eq!(serving.await.unwrap().unwrap(), Drain { cut_off: 0 });
+}
+
+#[tokio::test]
+async fn requests_that_do_not_end_are_cut_off() {
+    let house = house_with(ServerSettings { drain_ms: 1, ..settings() });
+    let listener = bind("127.0.0.1", 0).await.unwrap();
+    let mut connection = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let app = house.app.clone();
+    let serving = tokio::spawn(serve(listener, house.app.clone(), async move {
+        while app.under_way() == 0 {
+            tokio::task::yield_now().await;
+        }
+    }));
+    let head = format!("POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n");
+    connection.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(serving.await.unwrap().unwrap(), Drain { cut_off: 1 });
+}
