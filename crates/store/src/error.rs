@@ -170,6 +170,7 @@ impl StoreError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::DiskFull { action },
             io::ErrorKind::PermissionDenied
             | io::ErrorKind::NotADirectory
+            | io::ErrorKind::AlreadyExists
             | io::ErrorKind::ReadOnlyFilesystem
             | io::ErrorKind::NotFound => StoreError::Unreadable { action, reason },
             _ => StoreError::Storage { action, reason },

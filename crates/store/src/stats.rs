@@ -267,6 +267,7 @@ fn date_text(days: i32) -> Option<String> {
     (0..=9999).contains(&date.year()).then(|| date.format("%Y-%m-%d").to_string())
 }
 
+/// To the microsecond: the protocol allows writers to cut times down to milliseconds, and its readers allow for that.
 fn time_text(us: i64) -> Option<String> {
     let at = DateTime::from_timestamp_micros(us)?;
     (0..=9999).contains(&at.year()).then(|| at.to_rfc3339_opts(SecondsFormat::Micros, true))

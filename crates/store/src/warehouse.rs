@@ -155,7 +155,7 @@ mod tests {
         assert!(!root.exists());
         fs::write(&root, "a file").unwrap();
         assert!(Warehouse::open_existing(&root).unwrap().is_none());
-        assert_eq!(Warehouse::open(&root).unwrap_err().report().code, "storage-failed");
+        assert_eq!(Warehouse::open(&root).unwrap_err().report().code, "unreadable-file");
         fs::remove_file(&root).unwrap();
         Warehouse::open(&root).unwrap();
         assert!(Warehouse::open_existing(&root).unwrap().is_some());

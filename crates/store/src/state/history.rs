@@ -11,7 +11,7 @@ use rusqlite::{Row, params};
 impl State {
     /// Records what a run did with nodes, after what it recorded before.
     pub fn record_decisions(&self, run: &RunId, decisions: &[Decision]) -> Result<(), StoreError> {
-        self.write(|db| {
+        self.write_soon(|db| {
             let next: i64 = db
                 .prepare_cached("select coalesce(max(position) + 1, 0) from decisions where run = ?")?
                 .query_row([&run.0], |row| row.get(0))?;
@@ -59,7 +59,7 @@ impl State {
 
     /// Records results of checks.
     pub fn record_checks(&self, run: &RunId, checks: &[CheckRecord]) -> Result<(), StoreError> {
-        self.write(|db| {
+        self.write_soon(|db| {
             let mut insert = db.prepare_cached(
                 "insert into checks (run, node, version, name, rule, on_fail, outcome, failed_rows, rows, samples, at_us)
                  values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -103,7 +103,7 @@ impl State {
 
     /// Records metrics of models.
     pub fn record_metrics(&self, metrics: &[MetricRecord]) -> Result<(), StoreError> {
-        self.write(|db| {
+        self.write_soon(|db| {
             let mut insert = db.prepare_cached(
                 "insert into metrics (run, node, version, learner, part, metric, value) values (?, ?, ?, ?, ?, ?, ?)",
             )?;

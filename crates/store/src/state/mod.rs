@@ -123,11 +123,32 @@ impl State {
         query(&self.connection()).map_err(|error| self.failed(&error))
     }
 
-    /// Runs `change` in one transaction, which takes the write lock at once: upgrading a read lock could fail halfway.
+    /// Runs `change` in one transaction that is on the disk when this returns, and with it all before it.
     fn write<T>(&self, change: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>) -> Result<T, StoreError> {
+        self.transact(&mut self.connection(), change)
+    }
+
+    /// Runs `change` in one transaction that survives the death of this process, and that of the machine once a later
+    /// [`State::write`] has returned: for what may be lost together with the run that records it.
+    fn write_soon<T>(&self, change: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>) -> Result<T, StoreError> {
         let mut connection = self.connection();
+        let set = |connection: &Connection, level: &str| {
+            connection.pragma_update(None, "synchronous", level).map_err(|error| self.failed(&error))
+        };
+        set(&connection, "normal")?;
+        let result = self.transact(&mut connection, change);
+        set(&connection, "full")?;
+        result
+    }
+
+    /// One transaction, which takes the write lock at once: upgrading a read lock could fail halfway.
+    fn transact<T>(
+        &self,
+        connection: &mut Connection,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
         let attempt = || {
-            let transaction = Transaction::new(&mut connection, TransactionBehavior::Immediate)?;
+            let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
             let value = change(&transaction)?;
             transaction.commit()?;
             Ok(value)
@@ -173,8 +194,7 @@ fn waited_ms(timeout: Duration) -> u64 {
 ///
 /// `synchronous = full`: a commit is on the disk when it returns. With `normal` a power failure may take back the last
 /// transactions, and a publication that was announced must not come undone, nor a version whose Delta commit outlived it.
-/// It costs one fsync a transaction, and a run makes a handful of transactions a built node, each of which syncs its data
-/// files anyway.
+/// It costs one fsync a transaction; [`State::write_soon`] saves it where nothing is lost with the record.
 fn prepare(connection: &Connection, busy_timeout: Duration) -> rusqlite::Result<()> {
     let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
     if mode != "wal" {

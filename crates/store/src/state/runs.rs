@@ -9,7 +9,7 @@ use serde_json::Value;
 impl State {
     /// Records that a run begins.
     pub fn begin_run(&self, run: &RunRecord) -> Result<(), StoreError> {
-        self.write(|db| {
+        self.write_soon(|db| {
             db.prepare_cached(
                 "insert into runs (id, environment, command, pid, started_at_us) values (?, ?, ?, ?, ?)",
             )?
@@ -53,9 +53,18 @@ impl State {
     }
 
     /// Records, before the first of them is written, that a run writes files to `folder` (relative to the warehouse) whose
-    /// names begin with `prefix`. Inserting the version that owns them settles it.
+    /// names begin with `prefix`. Inserting the version that owns them settles it. Free when a shorter prefix is noted already.
     pub fn note_staging(&self, run: &RunId, folder: &str, prefix: &str) -> Result<(), StoreError> {
-        self.write(|db| {
+        let covered = self.read(|db| {
+            db.prepare_cached(
+                "select 1 from staging where run = ? and folder = ? and substr(?, 1, length(prefix)) = prefix",
+            )?
+            .exists([&run.0, folder, prefix])
+        })?;
+        if covered {
+            return Ok(());
+        }
+        self.write_soon(|db| {
             db.prepare_cached("insert or ignore into staging (run, folder, prefix) values (?, ?, ?)")?
                 .execute([&run.0, folder, prefix])?;
             Ok(())
@@ -64,7 +73,7 @@ impl State {
 
     /// Records that a run has nothing under way any more.
     pub fn clear_staging(&self, run: &RunId) -> Result<(), StoreError> {
-        self.write(|db| {
+        self.write_soon(|db| {
             db.prepare_cached("delete from staging where run = ?")?.execute([&run.0])?;
             Ok(())
         })

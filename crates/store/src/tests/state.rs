@@ -239,7 +239,7 @@ fn staged_files_belong_to_their_version_once_it_is_inserted() {
     kept.quarantine = vec![DataFile { path: "a-a1-0.parquet".into(), bytes: 1, rows: 1, stats: None }];
     for (folder, prefix) in [("tables/a", "part-a1"), ("quarantine", "a-a1"), ("tables/b", "part-b1")] {
         state.note_staging(&dead, folder, prefix).unwrap();
-        state.note_staging(&dead, folder, prefix).unwrap();
+        state.note_staging(&dead, folder, &format!("{prefix}-f7")).unwrap();
     }
     state.note_staging(&live, "tables/a", "part-a2").unwrap();
     state.insert_version(&kept).unwrap();
