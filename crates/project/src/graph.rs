@@ -77,44 +77,29 @@ impl<'a> Graph<'a> {
         Graph { reads: nodes.values().map(reads).collect(), nodes: nodes.values().collect() }
     }
 
-    /// Reports circles among the nodes that could not be put in order, the shortest from the first name on, until no node is
-    /// left that lies on one; circles that share a step with a reported one show when that one is broken.
+    /// Reports a circle among the nodes that could not be put in order, takes its steps out, and goes on until there is none
+    /// left. A circle that shares a step with a reported one shows when that one is broken.
     fn cycles(&self, open: &[usize]) -> Vec<Report> {
-        let mut reads = self.on_cycles(open);
-        let mut reports = Vec::new();
-        for start in 0..reads.len() {
-            while reports.len() < CYCLES_MAX
-                && let Some(cycle) = shortest_cycle(&reads, start)
-            {
-                for (at, node) in cycle.iter().enumerate() {
-                    let next = cycle[(at + 1) % cycle.len()];
-                    reads[*node].retain(|read| *read != next);
-                }
-                reports.push(self.report(&cycle));
-            }
-        }
-        reports
-    }
-
-    /// Who reads whom among the nodes that lie on circles or between them: neither what could be ordered, nor what is only
-    /// downstream of a circle.
-    fn on_cycles(&self, open: &[usize]) -> Vec<Vec<usize>> {
         let mut reads: Vec<Vec<usize>> = self.reads.clone();
         for (node, count) in open.iter().enumerate() {
             reads[node].retain(|read| *count > 0 && open[*read] > 0);
         }
-        let mut readers = vec![0usize; reads.len()];
-        reads.iter().flatten().for_each(|read| readers[*read] += 1);
-        let mut unread: Vec<usize> = (0..reads.len()).filter(|node| readers[*node] == 0).collect();
-        while let Some(node) = unread.pop() {
-            for read in std::mem::take(&mut reads[node]) {
-                readers[read] -= 1;
-                if readers[read] == 0 {
-                    unread.push(read);
-                }
+        let mut reports = Vec::new();
+        while reports.len() < CYCLES_MAX {
+            // What stays within a component lies on a circle.
+            let components = components(&reads);
+            for (node, list) in reads.iter_mut().enumerate() {
+                list.retain(|read| components[*read] == components[node]);
             }
+            let Some(start) = reads.iter().position(|list| !list.is_empty()) else { break };
+            let Some(cycle) = shortest_cycle(&reads, start) else { break };
+            for (at, node) in cycle.iter().enumerate() {
+                let next = cycle[(at + 1) % cycle.len()];
+                reads[*node].retain(|read| *read != next);
+            }
+            reports.push(self.report(&cycle));
         }
-        reads
+        reports
     }
 
     fn report(&self, cycle: &[usize]) -> Report {
@@ -144,6 +129,46 @@ impl<'a> Graph<'a> {
         note.push_str(&format!("`{}`", nodes[0].name));
         Report::error("cycle", format!("{} {kind} read each other, so none can be built first", nodes.len())).note(note)
     }
+}
+
+/// The strongly connected component of each node (Tarjan 1972, with a stack of its own instead of recursion).
+fn components(reads: &[Vec<usize>]) -> Vec<usize> {
+    const UNSEEN: usize = usize::MAX;
+    let (mut index, mut low) = (vec![UNSEEN; reads.len()], vec![0; reads.len()]);
+    let (mut component, mut stack, mut next_index) = (vec![UNSEEN; reads.len()], Vec::new(), 0);
+    for root in 0..reads.len() {
+        let mut path = if index[root] == UNSEEN { vec![(root, 0)] } else { Vec::new() };
+        while let Some((node, edge)) = path.last_mut() {
+            let node = *node;
+            if *edge == 0 {
+                (index[node], low[node]) = (next_index, next_index);
+                next_index += 1;
+                stack.push(node);
+            }
+            if let Some(read) = reads[node].get(*edge) {
+                *edge += 1;
+                if index[*read] == UNSEEN {
+                    path.push((*read, 0));
+                } else if component[*read] == UNSEEN {
+                    low[node] = low[node].min(index[*read]);
+                }
+                continue;
+            }
+            if low[node] == index[node] {
+                while let Some(member) = stack.pop() {
+                    component[member] = node;
+                    if member == node {
+                        break;
+                    }
+                }
+            }
+            path.pop();
+            if let Some((parent, _)) = path.last() {
+                low[*parent] = low[*parent].min(low[node]);
+            }
+        }
+    }
+    component
 }
 
 /// The shortest way from a node back to itself, as the nodes on it.
