@@ -14,4 +14,4 @@ mod v2;
 mod tests;
 
 pub use app::{App, router};
-pub use server::{Drain, Followed, bind, serve, watch};
+pub use server::{Drain, bind, serve};

@@ -2,7 +2,8 @@
 //!
 //! The Parquet file of a segment is named after it. A drain that was killed after its commit and before it deleted the segment
 //! finds the file in the table and only deletes; one that was killed before its commit writes the file again. One process
-//! drains at a time, because a commit names all files of the table.
+//! drains at a time, because a commit names all files of the table. Small files are merged now and then, by the same process
+//! after its segments are gone, so that no segment can miss the file that was made of it.
 
 use crate::column::unquote;
 use crate::log::{self, End, SegmentInfo};
@@ -14,6 +15,7 @@ use arrow::array::{
     TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use futures::StreamExt;
 use pelton_base::{NodeName, ReceiptId, Report, VersionId};
 use pelton_query::{Catalog, Commit, DataFile, Engine, QueryError, Relation, TableLocation, collect, sql, types};
 use pelton_store::{StageOptions, StageWriter, Warehouse};
@@ -32,6 +34,12 @@ const TABLE: &str = "pelton_predictions";
 
 /// Segments that one drain takes in; the next takes further ones. Bounds the work behind one commit.
 const SEGMENTS_MAX: usize = 64;
+
+/// This many small files are merged into one. A drain every few seconds makes thousands a day, and a query opens each of them.
+const SMALL_FILES_MAX: usize = 64;
+
+/// Files below this size are small. Merged ones grow out of it, so that no row is rewritten more than a few times.
+const SMALL_BYTES_MAX: u64 = 16 << 20;
 
 /// Rows that are put together in memory before they are written to Parquet.
 const CHUNK_ROWS: usize = 4096;
@@ -104,16 +112,61 @@ pub async fn drain(engine: &dyn Engine, warehouse: &Warehouse) -> Result<Drained
         damaged.push(matches!(end, End::Damaged(_)));
         fresh.extend(staged);
     }
-    if !fresh.is_empty() {
+    let has_grown = !fresh.is_empty();
+    if has_grown {
         files.extend(fresh);
         let info = vec![("pelton.segments".to_string(), taken.len().to_string())];
-        let commit = Commit { schema: predictions_schema(), files, info };
+        let commit = Commit { schema: predictions_schema(), files: files.clone(), info };
         drained.version = Some(engine.commit(&table, commit).await.map_err(|error| error.report(SUBJECT))?);
     }
     for ((segment, _lock), damaged) in taken.iter().zip(damaged) {
         drained.damaged.extend(settle(segment, damaged)?);
     }
+    if has_grown && let Some(version) = merge(engine, warehouse, &table, files).await? {
+        drained.version = Some(version);
+    }
     Ok(drained)
+}
+
+/// Merges small files into one, sorted by receipt and so by time, when there are many; gives the table's version.
+async fn merge(
+    engine: &dyn Engine,
+    warehouse: &Warehouse,
+    table: &TableLocation,
+    files: Vec<DataFile>,
+) -> Result<Option<i64>, Report> {
+    let failed = |error: QueryError| error.report(SUBJECT);
+    let (small, mut rest): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.bytes < SMALL_BYTES_MAX);
+    if small.len() < SMALL_FILES_MAX {
+        return Ok(None);
+    }
+    let merged = format!("part-{}", uuid::Uuid::now_v7());
+    let catalog = catalog_of(table, small);
+    let query = format!("select * from {} order by receipt", sql::ident(TABLE));
+    let mut stream = engine.query(&catalog, &query).await.map_err(failed)?;
+    let mut writer = writer(warehouse, &merged)?;
+    while let Some(batch) = stream.batches.next().await {
+        let batch = batch.map_err(failed)?;
+        // Encoding is work for a thread; the writer comes back with what it did.
+        let written = tokio::task::spawn_blocking(move || writer.write(&batch).map(|()| writer)).await;
+        writer = written.map_err(|_| Report::error("internal", "merging predictions failed"))??;
+    }
+    let staged = tokio::task::spawn_blocking(move || writer.finish()).await;
+    rest.extend(staged.map_err(|_| Report::error("internal", "merging predictions failed"))??.files);
+    let info = vec![("pelton.merged".to_string(), merged)];
+    let commit = Commit { schema: predictions_schema(), files: rest, info };
+    engine.commit(table, commit).await.map(Some).map_err(failed)
+}
+
+fn writer(warehouse: &Warehouse, prefix: &str) -> Result<StageWriter, Report> {
+    // One file a segment: its name says that it is there.
+    let options = StageOptions { rows_per_file_max: u64::MAX, bytes_per_file_max: u64::MAX, ..StageOptions::default() };
+    Ok(StageWriter::new(warehouse, &format!("tables/{TABLE}"), prefix, predictions_schema(), options)?)
+}
+
+fn catalog_of(table: &TableLocation, files: Vec<DataFile>) -> Catalog {
+    let (schema, folder) = (predictions_schema(), table.0.clone());
+    Catalog::default().with(TABLE, Relation::Files { schema, folder, files: Arc::new(files) })
 }
 
 /// One process drains at a time; `None` when it is another. The operating system gives the lock back when its holder dies.
@@ -139,9 +192,7 @@ fn stage(warehouse: &Warehouse, segment: &SegmentInfo, is_present: bool) -> Resu
     if is_present {
         return Ok((Vec::new(), log::read(&segment.path, |_| true).map_err(unreadable)?));
     }
-    let folder = format!("tables/{TABLE}");
-    let options = StageOptions { rows_per_file_max: u64::MAX, bytes_per_file_max: u64::MAX, ..StageOptions::default() };
-    let mut writer = StageWriter::new(warehouse, &folder, &file_prefix(segment), predictions_schema(), options)?;
+    let mut writer = writer(warehouse, &file_prefix(segment))?;
     let mut rows = Rows::default();
     let mut failed = None;
     let end = log::read(&segment.path, |bytes| {
@@ -252,9 +303,7 @@ pub(crate) async fn find_in_table(
 ) -> Result<Option<Record>, Report> {
     let failed = |error: QueryError| error.report(SUBJECT);
     let Some(present) = engine.files(table, None).await.map_err(failed)? else { return Ok(None) };
-    let relation =
-        Relation::Files { schema: predictions_schema(), folder: table.0.clone(), files: Arc::new(present.files) };
-    let catalog = Catalog::default().with(TABLE, relation);
+    let catalog = catalog_of(table, present.files);
     let query = format!("select * from {} where receipt = {}", sql::ident(TABLE), sql::text(&receipt.0));
     let rows = engine.query(&catalog, &query).await.map_err(failed)?;
     let rows = collect(rows).await.map_err(failed)?;

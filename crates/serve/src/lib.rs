@@ -11,6 +11,7 @@
 mod column;
 mod drain;
 mod endpoints;
+mod follow;
 mod learned;
 mod log;
 mod package;
@@ -27,6 +28,7 @@ mod tests;
 pub use column::{ColumnBuilder, Dialect, Wrong};
 pub use drain::{Drained, drain, predictions_schema, predictions_table};
 pub use endpoints::{Answer, Endpoint, Endpoints, Loader, Switch, predict};
+pub use follow::{Followed, follow};
 pub use log::{Log, LogSettings, SegmentInfo};
 pub use package::{FeatureColumn, Lookup, Package, RequestField, TrainedOn, Training};
 pub use pipeline::{Features, Found, Looked, Pipeline, Predictor, Scored};

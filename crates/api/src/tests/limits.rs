@@ -1,10 +1,8 @@
-//! The named limits, the switch of publications, and the end of serving.
+//! The named limits, a switch under load, and the end of serving.
 
 use super::*;
-use crate::server::Follower;
-use crate::{Drain, Followed, bind, serve};
+use crate::{Drain, bind, serve};
 use futures::StreamExt;
-use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -80,39 +78,6 @@ async fn a_switch_drops_no_request() {
     };
     let (slow, ()) = tokio::join!(slow, switching);
     assert_eq!(slow.status, StatusCode::OK);
-}
-
-/// Gives the publication it is told, or fails.
-struct FakeLoader(Mutex<Result<i64, Report>>);
-
-impl Loader for FakeLoader {
-    fn current(&self) -> Result<Option<i64>, Report> {
-        Ok(Some(self.0.lock().unwrap().clone().unwrap_or(3)))
-    }
-
-    fn load(&self) -> Result<Endpoints, Report> {
-        self.0.lock().unwrap().clone().map(endpoints)
-    }
-}
-
-#[tokio::test]
-async fn a_new_publication_is_put_into_service_and_a_broken_one_is_not() {
-    let house = house();
-    let loader = Arc::new(FakeLoader(Mutex::new(Ok(1))));
-    let mut follower = Follower { switch: house.switch.clone(), loader: loader.clone(), refused: None };
-    assert!(follower.look().await.is_none());
-    *loader.0.lock().unwrap() = Ok(2);
-    assert!(matches!(follower.look().await, Some(Followed::Switched { from: 1, to: 2 })));
-    assert!(follower.look().await.is_none());
-    *loader.0.lock().unwrap() = Err(Report::error("damaged-artifact", "a model is not readable"));
-    assert!(matches!(follower.look().await, Some(Followed::Failed(report)) if report.code == "damaged-artifact"));
-    for _ in 0..24 {
-        assert!(follower.look().await.is_none());
-    }
-    assert!(matches!(follower.look().await, Some(Followed::Failed(_))), "it is tried again");
-    assert_eq!(house.switch.get().publication, 2);
-    *loader.0.lock().unwrap() = Ok(4);
-    assert!(matches!(follower.look().await, Some(Followed::Switched { from: 2, to: 4 })));
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 
 use super::log::{NOW_US, ask};
 use super::*;
-use pelton_base::{ReceiptId, RunId};
+use arrow::array::StringArray;
+use pelton_base::{FixedClock, ReceiptId, RunId};
 use pelton_store::{ColumnType, RunRecord, SourceFile, VersionRecord, Warehouse};
 use serde_json::json;
 
@@ -68,6 +69,28 @@ async fn what_a_killed_process_left_is_taken_in_and_damage_is_kept_aside() {
     assert_eq!((drained.segments, drained.rows, drained.damaged.len()), (2, 4, 1));
     assert_eq!(std::fs::read(&drained.damaged[0]).unwrap(), damaged);
     assert!(log.segments().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn small_files_are_merged_and_every_prediction_stays_found() {
+    let House { warehouse, engine, log, .. } = &house();
+    let mut answers = Vec::new();
+    for _ in 0..64 {
+        answers.push(ask(log, 1).await.receipts.remove(0));
+        log.rotate().await.unwrap();
+    }
+    let drained = drain(engine.as_ref(), warehouse).await.unwrap();
+    assert_eq!((drained.segments, drained.rows, drained.version), (64, 64, Some(1)));
+    let files = engine.files(&predictions_table(warehouse), None).await.unwrap().unwrap().files;
+    assert_eq!((files.len(), files[0].rows), (1, 64));
+    let receipts = Receipts::new(engine.clone(), warehouse.clone());
+    for id in answers {
+        assert_eq!(receipts.find(&id).await.unwrap().receipt, id);
+    }
+    ask(log, 1).await;
+    log.rotate().await.unwrap();
+    drain(engine.as_ref(), warehouse).await.unwrap();
+    assert_eq!(receipts_in_table(engine), 65);
 }
 
 #[tokio::test]
@@ -154,4 +177,65 @@ async fn training_versions_lead_to_the_source_files() {
     assert_eq!(training[0].sql.as_deref(), Some("select 2"));
     assert_eq!(training[1].files[0].path, "data/a.csv");
     assert_eq!(training[2].inputs[0].1.0, "s1");
+}
+
+/// Fits a model of the fraud package's inputs.
+fn trained() -> Vec<u8> {
+    use pelton_learn::{FitOptions, Learner, Part, TaskKind, TrainingData, fit};
+    let rows = 400;
+    let number = |seed| (0..rows).map(move |row| pelton_base::Seed(seed).unit_at(row) * 50.0);
+    let product: Vec<f64> = number(1).zip(number(2)).map(|(amount, spend)| amount * spend).collect();
+    let channels = (0..rows).map(|row| Some(if row % 3 == 0 { "web" } else { "shop" }));
+    let features = RecordBatch::try_from_iter([
+        ("amount", Arc::new(Float64Array::from_iter_values(number(1))) as ArrayRef),
+        ("channel", Arc::new(StringArray::from_iter(channels))),
+        ("spend_30d", Arc::new(Float64Array::from_iter_values(number(2)))),
+        ("activity_payments", Arc::new(Int64Array::from_iter_values((0..rows).map(|row| row as i64 % 11)))),
+        ("amount_times_spend", Arc::new(Float64Array::from(product.clone()))),
+    ]);
+    let target: ArrayRef = Arc::new(BooleanArray::from_iter(product.iter().map(|product| Some(*product > 700.0))));
+    let part: Vec<Part> = (0..rows).map(|row| if row % 4 == 0 { Part::Valid } else { Part::Train }).collect();
+    let data = TrainingData { features: &features.unwrap(), target: &target, part: &part, weights: None };
+    let params = BTreeMap::from([("rounds".to_string(), 20.0)]);
+    let options = FitOptions { task: TaskKind::Classification, learner: Learner::Gbdt, params, seed: 1, threads: 1 };
+    fit(&data, &options, &|_| {}).unwrap().to_bytes()
+}
+
+#[tokio::test]
+async fn a_receipt_of_a_trained_model_scores_to_the_same_bits() {
+    let House { warehouse, engine, log, .. } = &house();
+    let bytes = trained();
+    let package = Package { artifact: warehouse.artifacts().put(&bytes).unwrap(), ..fraud_package() };
+    let stored = warehouse.artifacts().put(&package.to_bytes()).unwrap();
+    let run = RunRecord {
+        id: RunId("r1".into()),
+        environment: "main".into(),
+        started_at_us: 0,
+        command: "run".into(),
+        pid: 1,
+    };
+    warehouse.state().begin_run(&run).unwrap();
+    let record = version("feed", "fraud", "model", &[], json!({"package": stored.to_string()}));
+    warehouse.state().insert_version(&record).unwrap();
+
+    let pipeline = Pipeline::compile(engine.as_ref(), package, &bytes).unwrap();
+    let endpoint = Arc::new(Endpoint { version: VersionId("feed".into()), pipeline: Arc::new(pipeline) });
+    let rows =
+        r#"[{"customer_id":"c1","amount":0.1,"channel":"web"},{"customer_id":"c9","amount":null,"channel":"new"}]"#;
+    let request = decode_rows(endpoint.pipeline.request(), rows, 2).unwrap();
+    let answer = predict(Arc::new(endpoints(3)), endpoint, request, &FixedClock(NOW_US), log).await.unwrap();
+    let receipts = Receipts::new(engine.clone(), warehouse.clone());
+    for at_rest in [false, true] {
+        if at_rest {
+            log.rotate().await.unwrap();
+            drain(engine.as_ref(), warehouse).await.unwrap();
+        }
+        for (row, id) in answer.receipts.iter().enumerate() {
+            let receipt = receipts.receipt(id).await.unwrap();
+            assert!(receipt.rescored.same_bits, "{receipt:?}");
+            let answered = crate::values::json_struct(&answer.scored.output, row);
+            assert_eq!(serde_json::to_string(&receipt.output).unwrap(), answered);
+            assert_eq!(serde_json::from_value::<Receipt>(serde_json::to_value(&receipt).unwrap()).unwrap(), receipt);
+        }
+    }
 }

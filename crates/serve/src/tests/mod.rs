@@ -135,7 +135,7 @@ impl Engine for FakeEngine {
     async fn query(&self, catalog: &Catalog, sql: &str) -> Result<BatchStream, QueryError> {
         let (_, relation) = catalog.relations.first_key_value().unwrap();
         let Relation::Files { schema, folder, files } = relation else { panic!("{sql}") };
-        let receipt = sql.rsplit('\'').nth(1).unwrap();
+        let wanted = sql.contains("where").then(|| sql.rsplit('\'').nth(1).unwrap());
         let folder = folder.strip_prefix("file://").unwrap();
         let mut found = Vec::new();
         for file in files.iter() {
@@ -143,7 +143,8 @@ impl Engine for FakeEngine {
             for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
                 let batch = batch.unwrap();
                 let receipts = batch.column_by_name("receipt").unwrap().as_string::<i32>();
-                let rows = (0..batch.num_rows()).filter(|row| receipts.value(*row) == receipt);
+                let rows =
+                    (0..batch.num_rows()).filter(|row| wanted.is_none_or(|wanted| receipts.value(*row) == wanted));
                 found.extend(rows.map(|row| batch.slice(row, 1)));
             }
         }

@@ -1,6 +1,8 @@
 //! From a request to an output.
 
 use super::*;
+use crate::follow::Follower;
+use std::sync::Mutex;
 
 const NOW_US: i64 = 1_772_366_400_000_000;
 
@@ -87,4 +89,37 @@ fn a_switch_leaves_requests_under_way_what_they_began_with() {
     assert_eq!((report.code, report.hints[0].as_str()), ("unknown-endpoint", "did you mean `fraud`?"));
     assert_eq!(under_way.model("fraud", Some("beef")).unwrap_err().code, "unknown-endpoint");
     assert!(under_way.model("fraud", Some("feed")).is_ok());
+}
+
+/// Gives the publication it is told, or fails.
+struct FakeLoader(Mutex<Result<i64, Report>>);
+
+impl Loader for FakeLoader {
+    fn current(&self) -> Result<Option<i64>, Report> {
+        Ok(Some(self.0.lock().unwrap().clone().unwrap_or(3)))
+    }
+
+    fn load(&self) -> Result<Endpoints, Report> {
+        self.0.lock().unwrap().clone().map(endpoints)
+    }
+}
+
+#[tokio::test]
+async fn a_new_publication_is_put_into_service_and_a_broken_one_is_not() {
+    let switch = Arc::new(Switch::new(endpoints(1)));
+    let loader = Arc::new(FakeLoader(Mutex::new(Ok(1))));
+    let mut follower = Follower { switch: Arc::clone(&switch), loader: loader.clone(), refused: None };
+    assert!(follower.look().await.is_none());
+    *loader.0.lock().unwrap() = Ok(2);
+    assert!(matches!(follower.look().await, Some(Followed::Switched { from: 1, to: 2 })));
+    assert!(follower.look().await.is_none());
+    *loader.0.lock().unwrap() = Err(Report::error("damaged-artifact", "a model is not readable"));
+    assert!(matches!(follower.look().await, Some(Followed::Failed(report)) if report.code == "damaged-artifact"));
+    for _ in 0..24 {
+        assert!(follower.look().await.is_none());
+    }
+    assert!(matches!(follower.look().await, Some(Followed::Failed(_))), "it is tried again");
+    assert_eq!(switch.get().publication, 2);
+    *loader.0.lock().unwrap() = Ok(4);
+    assert!(matches!(follower.look().await, Some(Followed::Switched { from: 2, to: 4 })));
 }
