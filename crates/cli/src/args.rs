@@ -1,0 +1,400 @@
+//! The command line as it is written: one definition of each argument feeds parser, help, completions and
+//! `docs/reference/cli.md`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+/// One binary from raw data to served models.
+///
+/// A project is a folder of SQL files. Pelton checks it, runs what changed, publishes tables and models together, and serves the
+/// models.
+#[derive(Debug, Parser)]
+#[command(name = "pelton", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// What applies to every command.
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What applies to every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// The project's folder, or one inside it [default: the current folder]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Global options")]
+    pub(crate) project: Option<PathBuf>,
+
+    /// The environment that is read and published to
+    #[arg(long, global = true, value_name = "NAME", default_value = "main", help_heading = "Global options")]
+    pub(crate) env: String,
+}
+
+/// The commands, in the order in which a newcomer meets them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write the fraud example, run it from raw files to a published endpoint, ask it, and show the receipt
+    Demo(Demo),
+    /// Write a small new project that runs as it is
+    Init(Init),
+    /// Check every file and type every column, without reading data
+    Check(Check),
+    /// Say what a run would do, and why
+    Plan(Plan),
+    /// Build what changed, check it, and publish everything in one step
+    Run(Run),
+    /// Show a node: its version, columns, checks, metrics, and who reads it
+    Show(Show),
+    /// Run a SELECT over what is published
+    Query(Query),
+    /// Draw which node reads which
+    Graph(Graph),
+    /// Say why a node was built or skipped, the newest decision first
+    Why(Why),
+    /// Show the rows that broke a rule, each with its reason and its origin
+    Quarantine(Quarantine),
+    /// Score rows with a published model; every prediction gets a receipt
+    Predict(Predict),
+    /// Answer prediction requests over HTTP until stopped
+    Serve(Serve),
+    /// Show what a prediction came from, and score it again
+    Receipt(Receipt),
+    /// Show the settings in force and where each comes from
+    Config(Config),
+    /// Explain a report's code
+    Explain(Explain),
+    /// Print a completion script for a shell
+    Completions(Completions),
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    // For people.
+    #[default]
+    Text,
+    // For programs: one JSON document on stdout, also when the answer is an error.
+    Json,
+}
+
+/// `--format`, for commands that answer in text or JSON.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Answer {
+    /// How to write the answer
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// Selectors of nodes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Selection {
+    /// Which nodes: `name`, `+name` (with all it reads), `name+` (with all that reads it), `tag:x`, `path:y`, `kind:model`
+    /// [default: all]
+    #[arg(value_name = "NODE", allow_hyphen_values = false)]
+    pub(crate) nodes: Vec<String>,
+}
+
+/// `pelton demo`
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// The folder to write the example to; one with an earlier demo of the same rows and seed is gone on with
+    #[arg(long, value_name = "DIR", default_value = "pelton-demo", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+    /// How many payments to simulate
+    #[arg(long, value_name = "N", default_value_t = 500_000)]
+    pub(crate) rows: u64,
+    /// The seed of the simulation
+    #[arg(long, value_name = "S", default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// Go on answering requests at the end, until stopped
+    #[arg(long)]
+    pub(crate) serve: bool,
+}
+
+/// `pelton init`
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The folder, which must be empty or not exist; the project gets its name
+    #[arg(value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// `pelton check`
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// `pelton plan`
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Exit with 1 when something would change
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// `pelton run`
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// `pelton show`
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The source, table or model
+    #[arg(value_name = "NODE")]
+    pub(crate) node: String,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RowFormat {
+    /// An aligned table for people, at most 1,000 rows
+    #[value(alias = "text")]
+    Table,
+    /// Comma separated values with a header
+    Csv,
+    /// A JSON array of objects
+    Json,
+    /// One JSON object a line
+    Ndjson,
+    /// Parquet, to a file or a pipe
+    Parquet,
+}
+
+/// `pelton query`
+#[derive(Debug, Args)]
+pub(crate) struct Query {
+    /// One SELECT; `-` reads it from stdin
+    #[arg(value_name = "SQL")]
+    pub(crate) sql: String,
+    /// Read what was published then: a publication's number, or a time such as `2026-03-01T12:00:00Z`
+    #[arg(long, value_name = "PUBLICATION|TIME")]
+    pub(crate) as_of: Option<String>,
+    /// How to write the rows [default: by the ending of --output, else table]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<RowFormat>,
+    /// Write the rows to a file instead of stdout; the file appears when all rows are written
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// How the graph is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// For a terminal
+    Text,
+    /// A Mermaid flowchart
+    Mermaid,
+    /// Graphviz
+    Dot,
+    /// JSON
+    Json,
+}
+
+/// `pelton graph`
+#[derive(Debug, Args)]
+pub(crate) struct Graph {
+    /// How to draw it
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = GraphFormat::Text)]
+    pub(crate) format: GraphFormat,
+}
+
+/// `pelton why`
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// The source, table or model
+    #[arg(value_name = "NODE")]
+    pub(crate) node: String,
+    /// How many decisions to show
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// `pelton quarantine`
+#[derive(Debug, Args)]
+pub(crate) struct Quarantine {
+    /// Only rows of this source or table
+    #[arg(value_name = "NODE")]
+    pub(crate) node: Option<String>,
+    /// Only rows that broke this check; `contract` means a source's contract
+    #[arg(long, value_name = "CHECK")]
+    pub(crate) check: Option<String>,
+    /// How many rows to show
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// `pelton predict`
+#[derive(Debug, Args)]
+pub(crate) struct Predict {
+    /// The model
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: String,
+    /// A row as a JSON object; may be given several times
+    #[arg(long, value_name = "JSON", conflicts_with = "file")]
+    pub(crate) row: Vec<String>,
+    /// A file with rows: a JSON object, an array of objects, or an object a line; `-` reads stdin [default: -]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// `pelton serve`
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The address to listen on [default: `server.host`, else 127.0.0.1]
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<String>,
+    /// The port; 0 takes any free one and says which [default: `server.port`, else 8470]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+}
+
+/// `pelton receipt`
+#[derive(Debug, Args)]
+pub(crate) struct Receipt {
+    /// The id, as it stands in the prediction's answer
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// `pelton config`
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    /// Print the reference of all settings of all files instead, as Markdown
+    #[arg(long)]
+    pub(crate) reference: bool,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// `pelton explain`
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The code, as it stands in the brackets of a report [default: list all codes]
+    #[arg(value_name = "CODE")]
+    pub(crate) code: Option<String>,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// `pelton completions`
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+impl Command {
+    /// Whether the answer is one JSON document, also when it is an error.
+    pub(crate) fn is_json(&self) -> bool {
+        let answer = match self {
+            Command::Query(query) => return query.format == Some(RowFormat::Json) && query.output.is_none(),
+            Command::Graph(graph) => return graph.format == GraphFormat::Json,
+            Command::Demo(_) | Command::Serve(_) | Command::Completions(_) => return false,
+            Command::Init(command) => command.answer,
+            Command::Check(command) => command.answer,
+            Command::Plan(command) => command.answer,
+            Command::Run(command) => command.answer,
+            Command::Show(command) => command.answer,
+            Command::Why(command) => command.answer,
+            Command::Quarantine(command) => command.answer,
+            Command::Predict(command) => command.answer,
+            Command::Receipt(command) => command.answer,
+            Command::Config(command) => command.answer,
+            Command::Explain(command) => command.answer,
+        };
+        answer.format == Format::Json
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_sentence_and_every_argument_help() {
+        for command in Arguments::command().get_subcommands() {
+            assert!(
+                command.get_about().is_some_and(|about| !about.to_string().ends_with('.')),
+                "{}",
+                command.get_name()
+            );
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn global_options_stand_before_and_after_the_command() {
+        for line in ["pelton --env test --project x check", "pelton check --env test --project x"] {
+            let arguments = parse(line).unwrap();
+            assert_eq!((arguments.common.env.as_str(), arguments.common.project), ("test", Some("x".into())));
+        }
+        assert_eq!(parse("pelton check").unwrap().common.env, "main");
+    }
+
+    #[test]
+    fn selectors_are_words_as_they_are() {
+        let Command::Run(run) = parse("pelton run +orders tag:daily fraud+ --format json").unwrap().command else {
+            panic!("not a run");
+        };
+        assert_eq!(run.selection.nodes, ["+orders", "tag:daily", "fraud+"]);
+        assert_eq!(run.answer.format, Format::Json);
+    }
+
+    #[test]
+    fn json_is_known_before_the_command_runs() {
+        for (line, is_json) in [
+            ("pelton check --format json", true),
+            ("pelton check", false),
+            ("pelton query x --format json", true),
+            ("pelton query x --format json --output f", false),
+            ("pelton query x --format csv", false),
+            ("pelton graph --format json", true),
+            ("pelton demo", false),
+        ] {
+            assert_eq!(parse(line).unwrap().command.is_json(), is_json, "{line}");
+        }
+    }
+
+    #[test]
+    fn text_is_another_word_for_a_table() {
+        let Command::Query(query) = parse("pelton query x --format text").unwrap().command else { panic!("no query") };
+        assert_eq!(query.format, Some(RowFormat::Table));
+    }
+}

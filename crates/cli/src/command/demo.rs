@@ -1,0 +1,268 @@
+//! `pelton demo`: the main job in one command. Raw files, checked tables, as-of features, a model, an endpoint, a prediction, its
+//! receipt; every step is what the other commands do.
+
+use crate::args::Demo;
+use crate::command::asked_to_stop;
+use crate::command::run::with_progress;
+use crate::command::serve::{Server, examples};
+use crate::files;
+use crate::http;
+use crate::print::demo::{self as page, Reason, Source};
+use crate::print::progress::Progress;
+use crate::print::{Out, outcome, rows, words};
+use crate::session::Session;
+use arrow::array::RecordBatch;
+use pelton_base::{NodeName, Report, Reports};
+use pelton_demo::Options;
+use pelton_query::collect;
+use pelton_runner::{Context, RunOutcome};
+use pelton_serve::Receipt;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The file that says which demo a folder holds.
+const MARK: &str = ".pelton-demo.json";
+/// The model that the report is about, and the one without features.
+const MODELS: [&str; 2] = ["fraud", "fraud_plain"];
+
+pub(crate) async fn demo(args: &Demo, session: &Session, out: &Out) -> Result<u8, Reports> {
+    let began = Instant::now();
+    let options = Options { rows: args.rows, seed: args.seed };
+    out.line(page::title(&options, &args.dir, out.data_style));
+    let written = files_of(args, &options, out)?;
+    let root = std::path::absolute(&args.dir).map_err(|error| files::unreadable("find", &args.dir, &error))?;
+    let project = Arc::new(pelton_project::load(&root)?);
+    let ctx = Arc::new(session.context_of(project)?);
+    let checked = pelton_runner::check(&ctx.project, ctx.engine.as_ref(), Some(&ctx.warehouse))?;
+    out.data(page::files(&written, &checked, out.data_style));
+
+    let ended = with_progress(&ctx, session, Vec::new(), out).await?;
+    out.reports(&ended.reports);
+    if ended.publication.is_none() {
+        out.data(outcome::outcome(&ended, out.data_style));
+        return Ok(ended.exit_code().max(1));
+    }
+    tables(&ctx, &session.environment, &ended, out).await?;
+    models(&ctx, &session.environment, out).await?;
+
+    let mut settings = ctx.project.settings.server.clone();
+    if !args.serve {
+        // Any free port: the demo must not stand in the way of a server that runs already.
+        settings.port = 0;
+    }
+    let server = Server::start(ctx.clone(), &session.environment, settings).await?;
+    let (address, url) = (server.address(), server.url());
+    let lines = examples(&server.serving.switch.get(), &url);
+    let sample = pelton_demo::sample_request(&options);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let stopping = async {
+        // A dropped sender means the same as a message.
+        let _ = stopped.await;
+    };
+    let asking = async {
+        let asked = ask(address, &url, &[&sample.normal, &sample.suspicious], out).await;
+        let exit = asked.as_ref().map(|receipt| u8::from(!receipt.rescored.same_bits));
+        if let Ok(receipt) = &asked {
+            out.line(page::stable(receipt, &words::elapsed(began.elapsed())));
+            out.data(page::next(&session.program(), &args.dir, receipt, out.data_style));
+            if args.serve {
+                out.line(format!("\nlistening on {url}, Ctrl-C stops"));
+                lines.iter().for_each(|line| out.note(line));
+                asked_to_stop().await;
+            }
+        }
+        let exit = exit.map_err(Clone::clone);
+        drop(stop);
+        exit
+    };
+    let (served, exit) = tokio::join!(server.run(stopping, out), asking);
+    served?;
+    Ok(exit?.max(ended.exit_code()))
+}
+
+/// The example's files, written now or by an earlier demo.
+fn files_of(args: &Demo, options: &Options, out: &Out) -> Result<Mark, Reports> {
+    let folder = &args.dir;
+    if files::is_empty(folder)? {
+        let began = Instant::now();
+        let progress = Progress::new(out, 0);
+        let step = progress.step("writing raw files");
+        let written = pelton_demo::write(folder, options, &|doing| step.doing(&format!("writing {doing}")))
+            .map_err(|error| error.report())?;
+        drop(step);
+        let data = written.files.iter().filter(|file| file.path.starts_with("data/"));
+        let mark = Mark {
+            rows: options.rows,
+            seed: options.seed,
+            files: data.clone().count() as u64,
+            lines: data.clone().map(|file| file.lines).sum(),
+            bytes: data.map(|file| file.bytes).sum(),
+            took_ms: Some(began.elapsed().as_millis() as u64),
+        };
+        let text = serde_json::to_string(&Mark { took_ms: None, ..mark.clone() }).expect("numbers are always JSON");
+        files::write(&folder.join(MARK), &(text + "\n"))?;
+        return Ok(mark);
+    }
+    let shown = folder.display();
+    let not_empty = Report::error("folder-not-empty", format!("folder `{shown}` is not empty"));
+    let other = PathBuf::from(format!("{shown}-{}-{}", options.rows, options.seed));
+    let hint = format!("pelton demo --dir {}", other.display());
+    let found = std::fs::read(folder.join(MARK)).ok().and_then(|text| serde_json::from_slice::<Mark>(&text).ok());
+    match found {
+        Some(mark) if (mark.rows, mark.seed) == (options.rows, options.seed) => Ok(mark),
+        Some(mark) => Err(not_empty
+            .note(format!("it holds a demo of {} payments and seed {}", words::count(mark.rows), mark.seed))
+            .hint(format!("{hint} --rows {} --seed {}", options.rows, options.seed))
+            .hint(format!("pelton demo --dir {shown} --rows {} --seed {}", mark.rows, mark.seed))
+            .into()),
+        None => Err(not_empty.note("what it holds is not a finished demo; nothing was written").hint(hint).into()),
+    }
+}
+
+/// Which demo a folder holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    /// Payments.
+    pub(crate) rows: u64,
+    /// The seed.
+    pub(crate) seed: u64,
+    /// Files of data.
+    pub(crate) files: u64,
+    /// Their lines.
+    pub(crate) lines: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// How long writing them took, when that was now.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) took_ms: Option<u64>,
+}
+
+/// What became of the rows: sources with what was refused and why, then the tables.
+async fn tables(ctx: &Context, environment: &str, ended: &RunOutcome, out: &Out) -> Result<(), Report> {
+    let reasons = reasons(ctx, environment).await?;
+    let mut nodes = Vec::new();
+    for name in ctx.project.order.iter().filter(|name| ctx.project.nodes[*name].kind() != "model") {
+        let shown = pelton_runner::show(ctx, environment, name)?;
+        let (rows, quarantined, dropped) =
+            (shown.rows.unwrap_or(0), shown.quarantined.unwrap_or(0), shown.dropped.unwrap_or(0));
+        let was_built = ended.built.contains(name);
+        nodes.push(Source { node: name.to_string(), kind: shown.kind, rows, quarantined, dropped, was_built });
+    }
+    out.data(page::tables(&nodes, &reasons, out.data_style));
+    Ok(())
+}
+
+/// Why rows are in quarantine, from the quarantine itself. What a reason quotes differs from row to row and is left out.
+async fn reasons(ctx: &Context, environment: &str) -> Result<Vec<Reason>, Report> {
+    let batches = select(
+        ctx,
+        environment,
+        "select node, rule, coalesce(\"column\", '') as \"column\", regexp_replace(reason, '`[^`]*`', '`…`', 'g') as why, \
+                count(*) as rows \
+         from pelton.quarantine group by 1, 2, 3, 4 order by node, rows desc, why",
+    )
+    .await?;
+    let text = |batch: &RecordBatch, column: usize, row| rows::cell(batch.column(column), row).unwrap_or_default();
+    let rows = batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch, row)));
+    Ok(rows
+        .map(|(batch, row)| Reason {
+            node: text(batch, 0, row),
+            rule: text(batch, 1, row),
+            column: text(batch, 2, row),
+            reason: text(batch, 3, row),
+            rows: text(batch, 4, row).parse().unwrap_or(0),
+        })
+        .collect())
+}
+
+/// The models' metrics beside each other, and the baseline's.
+async fn models(ctx: &Context, environment: &str, out: &Out) -> Result<(), Report> {
+    let mut found = Vec::new();
+    for model in MODELS {
+        let shown = pelton_runner::show(ctx, environment, &NodeName::new(model))?;
+        if let Some(version) = shown.version {
+            found.push((model, version, shown.rows.unwrap_or(0), shown.metrics));
+        }
+    }
+    let Some((_, version, ..)) = found.first() else { return Ok(()) };
+    let baseline = select(
+        ctx,
+        environment,
+        &format!(
+            "select metric, value from pelton.metrics where learner = 'baseline' and part = 'test' and version = {}",
+            pelton_query::sql::text(version)
+        ),
+    )
+    .await?;
+    let baseline = baseline.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch, row)));
+    let baseline = baseline
+        .filter_map(|(batch, row)| {
+            Some((rows::cell(batch.column(0), row)?, rows::cell(batch.column(1), row)?.parse().ok()?))
+        })
+        .collect();
+    out.data(page::models(&found, &baseline, out.data_style));
+    Ok(())
+}
+
+async fn select(ctx: &Context, environment: &str, sql: &str) -> Result<Vec<RecordBatch>, Report> {
+    let stream = pelton_runner::query(ctx, environment, None, sql).await?;
+    collect(stream).await.map_err(|error| error.report("the demo"))
+}
+
+/// Asks the endpoint over HTTP about two payments, then for the receipt of the second.
+async fn ask(address: std::net::SocketAddr, url: &str, rows: &[&str], out: &Out) -> Result<Receipt, Reports> {
+    let path = format!("/v1/models/{}/predict", MODELS[0]);
+    let body = format!("{{\"rows\": [{}]}}", rows.join(", "));
+    let answer: Value = json(&http::send(address, "POST", &path, Some(&body)).await?)?;
+    out.data(page::asked(&format!("POST {url}{path}"), rows, &answer, out.data_style));
+    let id = answer["predictions"]
+        .as_array()
+        .and_then(|predictions| predictions.last()?["receipt"].as_str())
+        .ok_or_else(|| unreadable("there is no receipt in it"))?;
+    let path = format!("/v1/receipts/{id}");
+    let receipt: Receipt = json(&http::send(address, "GET", &path, None).await?)?;
+    out.data(page::receipt(&format!("GET {url}{path}"), &receipt, out.data_style));
+    Ok(receipt)
+}
+
+fn json<T: serde::de::DeserializeOwned>(answer: &http::Answer) -> Result<T, Report> {
+    if answer.status != 200 {
+        return Err(unreadable(&format!("status {}: {}", answer.status, answer.body)));
+    }
+    serde_json::from_str(&answer.body).map_err(|error| unreadable(&error.to_string()))
+}
+
+fn unreadable(why: &str) -> Report {
+    Report::error("internal", "the endpoint that was just published gave no answer that can be read").note(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn args(dir: &Path, rows: u64) -> Demo {
+        Demo { dir: dir.to_path_buf(), rows, seed: 42, serve: false }
+    }
+
+    #[test]
+    fn an_earlier_demo_is_gone_on_with_and_anything_else_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("demo");
+        let out = Out::of_process();
+        let options = Options { rows: 1_000, seed: 42 };
+        let first = files_of(&args(&dir, 1_000), &options, &out).unwrap();
+        assert!(dir.join(MARK).is_file() && first.took_ms.is_some() && first.lines > 1_000);
+        let again = files_of(&args(&dir, 1_000), &options, &out).unwrap();
+        assert_eq!(again, Mark { took_ms: None, ..first });
+        let other = Options { rows: 2_000, seed: 42 };
+        let reports = files_of(&args(&dir, 2_000), &other, &out).unwrap_err();
+        assert_eq!(reports.0[0].code, "folder-not-empty");
+        assert!(reports.0[0].hints.iter().any(|hint| hint.ends_with("--rows 1000 --seed 42")), "{reports}");
+        std::fs::remove_file(dir.join(MARK)).unwrap();
+        assert_eq!(files_of(&args(&dir, 1_000), &options, &out).unwrap_err().0[0].code, "folder-not-empty");
+    }
+}

@@ -1,0 +1,184 @@
+//! `pelton query SQL`: rows of what is published, now or then, in five formats.
+
+use crate::args::{Query, RowFormat};
+use crate::files::{Pending, unreadable};
+use crate::print::rows::{self, Csv, Json, Parquet, RowSink, TABLE_ROWS_MAX};
+use crate::print::{Out, words};
+use crate::session::Session;
+use arrow::array::RecordBatch;
+use futures::StreamExt;
+use pelton_base::{Report, Reports, parse_time_us};
+use pelton_query::{BatchStream, QueryError};
+use pelton_runner::AsOf;
+use std::io::{self, BufWriter, Read, Seek, Write};
+use std::path::Path;
+
+/// JSON for stdout waits here until it is complete, so that a query that fails halfway never leaves half a document.
+const SPOOL_MEMORY_BYTES: usize = 8 << 20;
+
+pub(crate) async fn query(args: &Query, session: &Session, out: &Out) -> Result<u8, Reports> {
+    let format = args.format.unwrap_or_else(|| by_ending(args.output.as_deref()));
+    if format == RowFormat::Parquet && args.output.is_none() && out.is_data_terminal {
+        return Err(Report::error("invalid-argument", "Parquet is not written to a terminal")
+            .hint("pass `--output FILE`")
+            .into());
+    }
+    let as_of = args.as_of.as_deref().map(as_of).transpose()?;
+    let sql = text(&args.sql)?;
+    let ctx = session.published()?;
+    let stream = pelton_runner::query(&ctx, &session.environment, as_of, &sql).await?;
+    match &args.output {
+        Some(path) => to_file(stream, format, path, out).await?,
+        None if format == RowFormat::Table => {
+            let (text, note) = as_table(stream, out).await?;
+            out.data(text);
+            out.note(note);
+        }
+        None if format == RowFormat::Json => {
+            let mut spool = tempfile::SpooledTempFile::new(SPOOL_MEMORY_BYTES);
+            copy(stream, format, &mut spool, &|| false).await?;
+            spool.rewind().and_then(|()| io::copy(&mut spool, &mut Stdout(out))).map_err(unwritten)?;
+        }
+        None => {
+            copy(stream, format, BufWriter::new(Stdout(out)), &|| out.is_closed()).await?;
+        }
+    }
+    Ok(0)
+}
+
+fn by_ending(output: Option<&Path>) -> RowFormat {
+    match output.and_then(Path::extension).and_then(|ending| ending.to_str()) {
+        Some("csv") => RowFormat::Csv,
+        Some("json") => RowFormat::Json,
+        Some("ndjson" | "jsonl") => RowFormat::Ndjson,
+        Some("parquet") => RowFormat::Parquet,
+        _ => RowFormat::Table,
+    }
+}
+
+fn as_of(word: &str) -> Result<AsOf, Report> {
+    if let Ok(publication) = word.parse() {
+        return Ok(AsOf::Publication(publication));
+    }
+    parse_time_us(word).map(AsOf::Time).ok_or_else(|| {
+        Report::error("invalid-argument", format!("`{word}` is neither a publication's number nor a time"))
+            .note("times are written as `2026-03-01T12:00:00Z`, `2026-03-01 12:00` or `2026-03-01`, in UTC when no zone is given")
+            .hint("pelton query \"select * from pelton.publications\"")
+    })
+}
+
+/// The SQL itself, or what stdin has for `-`.
+fn text(word: &str) -> Result<String, Report> {
+    if word != "-" {
+        return Ok(word.to_string());
+    }
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text).map_err(|error| unreadable("read", Path::new("-"), &error))?;
+    Ok(text)
+}
+
+/// The rows as a table, and what to say about their number.
+async fn as_table(mut stream: BatchStream, out: &Out) -> Result<(String, String), Report> {
+    let mut batches: Vec<RecordBatch> = Vec::new();
+    let mut rows = 0;
+    while let Some(batch) = stream.batches.next().await {
+        let batch = batch.map_err(failed)?;
+        let room = TABLE_ROWS_MAX - rows;
+        if batch.num_rows() > room {
+            batches.push(batch.slice(0, room));
+            let note = format!("the first {} rows; `--format csv` gives all", words::count(TABLE_ROWS_MAX as u64));
+            return Ok((rows::table(&stream.schema, &batches, out.data_style), note));
+        }
+        rows += batch.num_rows();
+        batches.push(batch);
+    }
+    Ok((rows::table(&stream.schema, &batches, out.data_style), words::counted(rows as u64, "row")))
+}
+
+async fn to_file(stream: BatchStream, format: RowFormat, path: &Path, out: &Out) -> Result<(), Report> {
+    let mut file = Pending::begin(path)?;
+    let note = if format == RowFormat::Table {
+        let (text, note) = as_table(stream, out).await?;
+        file.sink().write_all(text.as_bytes()).map_err(|error| unreadable("write", path, &error))?;
+        note
+    } else {
+        let rows = copy(stream, format, BufWriter::new(file.sink()), &|| false).await?;
+        words::counted(rows, "row")
+    };
+    file.finish()?;
+    out.note(format!("wrote {note} to `{}`", path.display()));
+    Ok(())
+}
+
+/// Writes all rows, or until nobody reads them any more; gives how many.
+async fn copy(
+    mut stream: BatchStream,
+    format: RowFormat,
+    to: impl Write + Send,
+    is_closed: &dyn Fn() -> bool,
+) -> Result<u64, Report> {
+    let mut sink: Box<dyn RowSink + '_> = match format {
+        RowFormat::Csv => Box::new(Csv::begin(to, &stream.schema).map_err(unwritten)?),
+        RowFormat::Json => Box::new(Json::array(to).map_err(unwritten)?),
+        RowFormat::Table | RowFormat::Ndjson => Box::new(Json::lines(to)),
+        RowFormat::Parquet => {
+            let schema = pelton_store::stored_schema(&stream.schema).map_err(|error| error.report())?;
+            Box::new(Parquet::begin(to, &schema).map_err(unwritten)?)
+        }
+    };
+    let mut rows = 0;
+    while let Some(batch) = stream.batches.next().await {
+        let batch = batch.map_err(failed)?;
+        rows += batch.num_rows() as u64;
+        sink.batch(&batch).map_err(unwritten)?;
+        if is_closed() {
+            return Ok(rows);
+        }
+    }
+    sink.finish().map_err(unwritten)?;
+    Ok(rows)
+}
+
+fn failed(error: QueryError) -> Report {
+    error.report("the query")
+}
+
+fn unwritten(error: io::Error) -> Report {
+    unreadable("write", Path::new("the rows"), &error)
+}
+
+/// Stdout as a sink; its failures are kept by [`Out`].
+struct Stdout<'a>(&'a Out);
+
+impl Write for Stdout<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.data(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_or_a_number_says_which_state() {
+        assert_eq!(as_of("3").unwrap(), AsOf::Publication(3));
+        assert_eq!(as_of("1970-01-01T00:00:01Z").unwrap(), AsOf::Time(1_000_000));
+        assert_eq!(as_of("yesterday").unwrap_err().code, "invalid-argument");
+    }
+
+    #[test]
+    fn the_ending_of_the_file_says_the_format() {
+        let of = |path: &str| by_ending(Some(Path::new(path)));
+        assert_eq!(
+            (of("a.parquet"), of("a.jsonl"), of("a.txt")),
+            (RowFormat::Parquet, RowFormat::Ndjson, RowFormat::Table)
+        );
+        assert_eq!(by_ending(None), RowFormat::Table);
+    }
+}

@@ -1,0 +1,47 @@
+//! `pelton run`: builds what changed, checks it, publishes it in one step.
+
+use crate::args::Run;
+use crate::command::asked_to_stop;
+use crate::print::progress::Progress;
+use crate::print::{Out, outcome};
+use crate::session::Session;
+use pelton_base::{Report, Reports};
+use pelton_runner::{Context, RunOptions, RunOutcome};
+
+pub(crate) async fn run(args: &Run, session: &Session, out: &Out) -> Result<u8, Reports> {
+    let ctx = session.context()?;
+    let ended = with_progress(&ctx, session, args.selection.nodes.clone(), out).await?;
+    if args.answer.is_json() {
+        out.json(&ended);
+    } else {
+        out.data(outcome::outcome(&ended, out.data_style));
+    }
+    out.reports(&ended.reports);
+    Ok(ended.exit_code())
+}
+
+/// Runs and says on stderr what happens, until it is done or the process is asked to stop.
+pub(crate) async fn with_progress(
+    ctx: &Context,
+    session: &Session,
+    select: Vec<String>,
+    out: &Out,
+) -> Result<RunOutcome, Reports> {
+    let options = RunOptions { environment: session.environment.clone(), select, command: session.typed.clone() };
+    let names = ctx.project.nodes.keys().map(|name| name.as_str().len()).max().unwrap_or(0);
+    let progress = Progress::new(out, names);
+    let tell = |event| progress.on(event);
+    let ended = tokio::select! {
+        ended = pelton_runner::run(ctx, &options, &tell) => ended,
+        () = asked_to_stop() => Err(interrupted()),
+    };
+    progress.finish();
+    ended
+}
+
+fn interrupted() -> Reports {
+    Report::error("interrupted", "the run was interrupted")
+        .note("nothing is published halfway; what was built is kept for the next run")
+        .hint("pelton run")
+        .into()
+}

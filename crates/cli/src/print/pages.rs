@@ -1,0 +1,339 @@
+//! The readable pages of the smaller commands.
+
+use super::checked::wrapped;
+use super::outcome::side_by_side;
+use super::receipt::value_text;
+use super::rows;
+use super::sheet::{Cell, Sheet};
+use super::style::Style;
+use super::words;
+use crate::command::InForce;
+use arrow::array::RecordBatch;
+use pelton_base::codes::{self, Code};
+use pelton_base::{NodeName, format_time_us};
+use pelton_runner::{Planned, Shown, StepAction};
+use pelton_store::PastDecision;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// What `init` wrote, and what to do next.
+pub(crate) fn init(folder: &Path, name: &str, files: &[&str], style: Style) -> String {
+    let mut text = format!("{} project `{name}`\n", style.green("wrote"));
+    for file in files {
+        text.push_str(&format!("  {}\n", folder.join(file).display()));
+    }
+    text.push_str("\ntry next\n");
+    if folder != Path::new(".") {
+        text.push_str(&format!("  cd {}\n", folder.display()));
+    }
+    text.push_str("  pelton run\n  pelton query \"select * from spend_by_day order by day\"\n");
+    text
+}
+
+/// What a run would do.
+pub(crate) fn planned(planned: &Planned, style: Style) -> String {
+    let mut sheet = Sheet::new();
+    for step in &planned.steps {
+        let action = match step.action {
+            StepAction::Build => "build",
+            StepAction::Skip => "skip",
+            StepAction::Reuse => "reuse",
+            StepAction::Depends => "depends",
+        };
+        let painted = style.action(action, action);
+        sheet.row([
+            Cell::painted(action, painted),
+            step.kind.into(),
+            step.node.as_str().into(),
+            step.reason.as_str().into(),
+        ]);
+    }
+    let changing = planned.steps.iter().filter(|step| step.action != StepAction::Skip).count();
+    let now = match planned.publication {
+        Some(id) => format!("`{}` is at publication {id}", planned.environment),
+        None => format!("`{}` has no publication yet", planned.environment),
+    };
+    let all = words::counted(planned.steps.len() as u64, "node");
+    match changing {
+        0 => format!("{}\nnothing to do for {all}; {now}\n", sheet.text(style)),
+        _ => format!("{}\na run would look into {changing} of {all}; {now}\n", sheet.text(style)),
+    }
+}
+
+/// A node on a page.
+pub(crate) fn shown(node: &Shown, style: Style) -> String {
+    let mut head = Sheet::new();
+    head.row([node.kind, node.name.as_str()]);
+    if let Some(description) = &node.description {
+        head.row(["", description.trim()]);
+    }
+    head.row(["file", &node.file]);
+    let lists = [("tags", node.tags.clone()), ("reads", texts(&node.reads)), ("read by", texts(&node.read_by))];
+    for (word, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
+        head.row([*word, &list.join(", ")]);
+    }
+    match &node.version {
+        Some(version) => {
+            head.row(["version", version]);
+            for (word, value) in [
+                ("digest", node.digest.map(|digest| digest.to_string())),
+                ("built at", node.built_at.clone()),
+                ("run", node.run.clone()),
+            ] {
+                head.row([word, &value.unwrap_or_default()]);
+            }
+            let what = if node.kind == "model" { "examples" } else { "rows" };
+            head.row([what, &words::count(node.rows.unwrap_or(0))]);
+            head.row(["size", &words::bytes(node.bytes.unwrap_or(0))]);
+            for (word, count) in [("quarantined", node.quarantined), ("dropped", node.dropped)] {
+                if let Some(count) = count.filter(|count| *count > 0) {
+                    head.row([word, &words::count(count)]);
+                }
+            }
+        }
+        None => head.row(["version", "none: it is not published"]),
+    }
+    let mut text = head.text(style);
+    let mut columns = Sheet::new().indent(2);
+    for column in &node.columns {
+        let description = column.description.as_deref().unwrap_or_default().trim();
+        columns.row([&column.column.name, &column.column.data_type, &words::visible(description)]);
+    }
+    section(&mut text, "columns", &columns, style);
+    let mut checks = Sheet::new().indent(2);
+    for check in &node.checks {
+        let outcome = match check.outcome {
+            "passed" => style.green("passed"),
+            "failed" => style.red("failed"),
+            other => style.yellow(other),
+        };
+        let rows = match check.failed_rows {
+            0 => words::counted(check.rows, "row"),
+            failed => format!("{} of {}", words::count(failed), words::counted(check.rows, "row")),
+        };
+        checks.row([
+            Cell::painted(check.outcome, outcome),
+            check.name.as_str().into(),
+            check.rule.as_str().into(),
+            rows.into(),
+        ]);
+    }
+    section(&mut text, "checks", &checks, style);
+    match &node.card {
+        Some(card) => text.push_str(&format!("\n{}\n", card.trim_end())),
+        None if !node.metrics.is_empty() => {
+            text.push_str(&format!("\n{}", side_by_side(&[("value", &node.metrics)], None, style)));
+        }
+        None => {}
+    }
+    if let Some(sql) = &node.sql {
+        text.push_str(&format!("\n{}\n", style.bold("SQL")));
+        for line in sql.trim().lines() {
+            text.push_str(&format!("  {line}\n"));
+        }
+    }
+    text
+}
+
+fn texts(names: &[NodeName]) -> Vec<String> {
+    names.iter().map(NodeName::to_string).collect()
+}
+
+fn section(text: &mut String, title: &str, sheet: &Sheet, style: Style) {
+    if !sheet.is_empty() {
+        text.push_str(&format!("\n{}\n{}", style.bold(title), sheet.text(style)));
+    }
+}
+
+/// Past decisions about a node.
+pub(crate) fn decisions(node: &NodeName, decisions: &[PastDecision], style: Style) -> String {
+    if decisions.is_empty() {
+        return format!("no run has looked at `{node}` yet\n");
+    }
+    let mut sheet = Sheet::new();
+    for past in decisions {
+        let action = past.decision.action.as_str();
+        sheet.row([
+            Cell::from(format_time_us(past.at_us)),
+            Cell::painted(action, style.action(action, action)),
+            Cell::from(past.decision.reason.as_str()),
+            Cell::painted(format!("run {}", past.run), style.dim(&format!("run {}", past.run))),
+        ]);
+    }
+    sheet.text(style)
+}
+
+/// Past decisions as JSON.
+pub(crate) fn decisions_json(node: &NodeName, decisions: &[PastDecision]) -> Value {
+    let decisions = decisions.iter().map(|past| {
+        json!({
+            "run": past.run,
+            "at": format_time_us(past.at_us),
+            "action": past.decision.action.as_str(),
+            "reason": past.decision.reason,
+            "detail": past.decision.detail,
+        })
+    });
+    json!({ "node": node, "decisions": decisions.collect::<Vec<_>>() })
+}
+
+/// Quarantined rows: where each comes from, what it broke, and the row itself.
+pub(crate) fn quarantined(total: u64, batches: &[RecordBatch], style: Style) -> String {
+    let shown: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    if total == 0 {
+        return "no rows are in quarantine\n".into();
+    }
+    const REASON_WIDTH_MAX: usize = 60;
+    const RAW_WIDTH_MAX: usize = 80;
+    let mut sheet = Sheet::with_head(["node", "rule", "origin", "reason", "row"]);
+    for batch in batches {
+        let text = |row: usize, name: &str| {
+            let column = batch.column_by_name(name)?;
+            rows::cell(column, row).map(|text| words::visible(&text))
+        };
+        for row in 0..batch.num_rows() {
+            let origin = match (text(row, "file"), text(row, "line")) {
+                (Some(file), Some(line)) => format!("{file}:{line}"),
+                (Some(file), None) => file,
+                _ => "-".into(),
+            };
+            let reason = match (text(row, "column"), text(row, "reason")) {
+                (Some(column), Some(reason)) if !reason.contains(&column) => format!("{column}: {reason}"),
+                (_, reason) => reason.unwrap_or_default(),
+            };
+            sheet.row([
+                text(row, "node").unwrap_or_default(),
+                text(row, "rule").unwrap_or_default(),
+                origin,
+                words::cut(&reason, REASON_WIDTH_MAX),
+                words::cut(&text(row, "raw").unwrap_or_default(), RAW_WIDTH_MAX),
+            ]);
+        }
+    }
+    let total_text = words::counted(total, "row");
+    let end = match shown as u64 == total {
+        true => format!("\n{total_text} in quarantine\n"),
+        false => format!("\n{} of {total_text} in quarantine; `--limit N` shows more\n", words::count(shown as u64)),
+    };
+    sheet.text(style) + &end
+}
+
+/// What a model predicted.
+pub(crate) fn predictions(answer: &Value, style: Style) -> String {
+    let rows = answer["predictions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut text = format!(
+        "{} version {}, publication {}\n\n",
+        style.bold(&value_text(&answer["model"])),
+        value_text(&answer["version"]),
+        answer["publication"]
+    );
+    let names: Vec<&String> =
+        rows.first().and_then(Value::as_object).map(|row| row.keys().collect()).unwrap_or_default();
+    let mut sheet = Sheet::with_head(names.iter().map(|name| name.as_str()));
+    for row in rows {
+        sheet.row(names.iter().map(|name| value_text(&row[name.as_str()])));
+    }
+    text.push_str(&sheet.text(style));
+    text
+}
+
+/// The settings in force.
+pub(crate) fn settings(root: &Path, environment: &str, settings: &[InForce], style: Style) -> String {
+    let mut sheet = Sheet::with_head(["setting", "value", "from"]);
+    for setting in settings {
+        let value = value_text(&setting.value);
+        let painted = if setting.from == "default" { style.dim(setting.from) } else { setting.from.to_string() };
+        sheet.row([setting.setting.into(), Cell::from(value), Cell::painted(setting.from, painted)]);
+    }
+    format!("project      {}\nenvironment  {environment}\n\n{}", root.display(), sheet.text(style))
+}
+
+/// All codes.
+pub(crate) fn codes(style: Style) -> String {
+    let mut sheet = Sheet::new();
+    for code in codes::ALL {
+        sheet.row([code.code, code.what]);
+    }
+    sheet.text(style)
+}
+
+/// A code's page.
+pub(crate) fn code(code: &Code, style: Style) -> String {
+    let answer = match code.kind.exit_code() {
+        1 => "the answer is no",
+        _ => "it could not be done",
+    };
+    format!(
+        "{}\n\n{}\n{}\nexit code {} ({answer}); over HTTP {}\n",
+        style.bold(code.code),
+        wrapped(code.what, 0),
+        wrapped(code.why, 0),
+        code.kind.exit_code(),
+        code.kind.http_status()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pelton_runner::PlanStep;
+
+    #[test]
+    fn a_plan_says_what_and_why() {
+        let step = |node: &str, kind, action, reason: &str| PlanStep {
+            node: node.into(),
+            kind,
+            action,
+            reason: reason.into(),
+        };
+        let steps = vec![
+            step("orders", "source", StepAction::Skip, "its files are unchanged"),
+            step("spend", "table", StepAction::Build, "its SQL changed"),
+            step("churn", "model", StepAction::Depends, "it reads `spend`, built before it"),
+        ];
+        let page = planned(&Planned { environment: "main".into(), publication: Some(3), steps }, Style::default());
+        assert_eq!(
+            page,
+            "\
+skip     source  orders  its files are unchanged
+build    table   spend   its SQL changed
+depends  model   churn   it reads `spend`, built before it
+
+a run would look into 2 of 3 nodes; `main` is at publication 3
+"
+        );
+    }
+
+    #[test]
+    fn predictions_are_a_table() {
+        let answer = json!({"model": "fraud", "version": "ab", "publication": 2, "predictions": [
+            {"prediction": true, "score": 0.93, "receipt": "r1"}, {"prediction": false, "score": 0.1, "receipt": "r2"}]});
+        assert_eq!(
+            predictions(&answer, Style::default()),
+            "\
+fraud version ab, publication 2
+
+prediction  score  receipt
+----------  -----  -------
+true        0.93   r1
+false       0.1    r2
+"
+        );
+    }
+
+    #[test]
+    fn a_code_explains_itself() {
+        assert_eq!(
+            code(codes::find("check-failed").unwrap(), Style::default()),
+            "\
+check-failed
+
+Staged rows break a check.
+
+Checks run before the commit: nothing of the failed table was published.
+
+exit code 1 (the answer is no); over HTTP 409
+"
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! Commands that need no engine, against folders of their own.
