@@ -6,7 +6,7 @@ use pelton_query::sql;
 /// Rows that get features.
 #[derive(Debug, Clone)]
 pub struct Labels {
-    /// A relation's name, quoted, or a SELECT in brackets.
+    /// A relation's name, quoted, or a SELECT in brackets, which may end in a comment.
     pub relation: String,
     /// The columns to keep, in order.
     pub columns: Vec<String>,
@@ -38,11 +38,16 @@ pub fn training_sql(labels: &Labels, uses: &[ResolvedUse]) -> String {
             columns.push(format!("f{i}.{} as {}", sql::ident(&taken.column), sql::ident(&taken.name)));
         }
     }
+    let relation = match labels.relation.trim().strip_prefix('(').and_then(|select| select.strip_suffix(')')) {
+        // A new line before the bracket, because the SELECT is a user's and its last line may be a comment.
+        Some(select) if select.contains("--") => format!("({select}\n)"),
+        _ => labels.relation.clone(),
+    };
     let (relation, time) = match &labels.as_of {
-        AsOf::Column(name) => (labels.relation.clone(), sql::ident(name)),
+        AsOf::Column(name) => (relation, sql::ident(name)),
         AsOf::Instant(us) => {
             let instant = format!("arrow_cast({us}, 'Timestamp(Microsecond, Some(\"UTC\"))')");
-            let wrapped = format!("(select *, {instant} as \"{INSTANT}\" from {} as \"rows\")", labels.relation);
+            let wrapped = format!("(select *, {instant} as \"{INSTANT}\" from {relation} as \"rows\")");
             (wrapped, sql::ident(INSTANT))
         }
     };
@@ -193,6 +198,17 @@ mod tests {
              match_condition (l.\"pelton_as_of\" >= f0.\"at\" and l.\"pelton_as_of\" - f0.\"at\" <= interval '1.500000 seconds')\n  \
              on l.\"customer_id\" = f0.\"customer_id\""
         );
+    }
+
+    #[test]
+    fn a_select_may_end_in_a_comment() {
+        let labels = Labels {
+            relation: "(select 1 as id -- one)".into(),
+            columns: vec!["id".into()],
+            as_of: AsOf::Column("at".into()),
+            order_by: Vec::new(),
+        };
+        assert_eq!(training_sql(&labels, &[]), "select l.\"id\"\nfrom (select 1 as id -- one\n) as l");
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub(crate) fn report(node: &Node, gate: &Gate, result: &GateResult, in_service: 
     let report = match (gate.relative, result.threshold, in_service) {
         (true, Some(threshold), Some(current)) => {
             let mark = threshold - gate.number;
-            report.note(format!("version {} in service has {mark:.4} on the same examples", current.version))
+            report.note(format!("version {} in service has {mark:.4}", current.version))
         }
         _ => report,
     };
