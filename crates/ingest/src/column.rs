@@ -247,7 +247,7 @@ impl ColumnBuilder {
 
     fn refuse(&mut self, raw: &str) -> Result<(), Misfit> {
         self.append_null();
-        Err(Misfit { reason: format!("{} is not a {}", parse::quote(raw), types::name(&self.data_type)), at: 0 })
+        Err(Misfit { reason: format!("{} is not {}", parse::quote(raw), parse::a_type(&self.data_type)), at: 0 })
     }
 
     fn refuse_half_pair(&mut self) -> Result<(), Misfit> {

@@ -352,12 +352,10 @@ pub(crate) fn look(file: &InputFile, node: &Node, question: &Question) -> Result
                 if nulls.has(field) || nulls.has(parse::trim(field)) {
                     continue;
                 }
-                if let Some(tester) = &mut testers[at] {
-                    if tester.append_text(parse::trim(field)) {
-                        continue;
-                    }
+                let fits = testers[at].as_mut().is_some_and(|tester| tester.append_text(parse::trim(field)));
+                if !fits {
+                    shapes[at].add_text(field);
                 }
-                shapes[at].add_text(field);
             }
             if rows % 1024 == 0 {
                 testers.iter_mut().flatten().for_each(|tester| drop(tester.finish()));

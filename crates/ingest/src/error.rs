@@ -99,13 +99,17 @@ pub(crate) fn looks_like(head: &[u8]) -> Option<&'static str> {
         (&[0x28, 0xb5, 0x2f, 0xfd], "a Zstandard archive"),
         (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
         (&[0xd0, 0xcf, 0x11, 0xe0], "an old Excel workbook"),
-        (b"BZh", "a bzip2 archive"),
+        (b"BZh91AY&SY", "a bzip2 archive"),
         (&[0xfd, b'7', b'z', b'X', b'Z'], "an xz archive"),
         (b"%PDF", "a PDF document"),
         (b"SQLite format 3", "an SQLite database"),
         (b"ARROW1", "an Arrow file"),
     ];
-    if let Some((_, what)) = SIGNS.iter().find(|(sign, _)| head.starts_with(sign)) {
+    let is_control = |byte: &u8| *byte < b' ' && !byte.is_ascii_whitespace();
+    let has_control = head[..head.len().min(512)].iter().any(is_control);
+    let found = SIGNS.iter().find(|(sign, _)| head.starts_with(sign));
+    // `PAR1` may well be the name of a column: a sign of letters needs a byte behind it that no text has.
+    if let Some((_, what)) = found.filter(|(sign, _)| has_control || !sign.iter().all(|byte| byte.is_ascii_graphic())) {
         return Some(what);
     }
     let head = &head[..head.len().min(512)];

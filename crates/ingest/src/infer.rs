@@ -74,6 +74,8 @@ impl Shape {
     fn add_json_at(&mut self, raw: &str, depth: usize) {
         match raw.as_bytes().first() {
             Some(b'n') | None => {}
+            // A text stays one, whatever else comes.
+            _ if self.marks & mark::TEXT != 0 => {}
             Some(b't' | b'f') => self.marks |= mark::BOOLEAN,
             Some(b'{' | b'[') if depth >= NESTING_MAX => self.marks |= mark::TEXT,
             Some(b'{') => {
@@ -99,13 +101,12 @@ impl Shape {
                 }
             }
             // A JSON string is a text or a time, never a number in disguise.
-            Some(b'"') if self.marks & mark::TEXT == 0 => {
+            Some(b'"') => {
                 self.marks |= json::string(raw).map_or(mark::TEXT, |text| match classify(&text) {
                     found @ (mark::DATE | mark::TIME) => found,
                     _ => mark::TEXT,
                 });
             }
-            Some(b'"') => {}
             _ => self.marks |= number(raw).unwrap_or(mark::TEXT),
         }
     }

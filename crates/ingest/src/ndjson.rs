@@ -236,12 +236,11 @@ pub(crate) fn read(plan: &Plan, file: &InputFile, batch_rows: usize, out: Out<'_
     }
     assembler.flush()?;
     let digest = raw_file.rest().map_err(failed)?;
-    if plan.columns_frozen {
-        if let Some(gone) = plan.columns.iter().zip(&seen).find(|(column, seen)| column.known && !**seen) {
-            let reason = format!("column `{}` is missing", gone.0.name);
-            let place = Place { line: 1, ..Place::file(&file.path) };
-            return Err(broken(&plan.source, "columns", &reason, None).at(place).into());
-        }
+    let gone = plan.columns.iter().zip(&seen).find(|(column, seen)| column.known && !**seen);
+    if let Some((column, _)) = gone.filter(|_| plan.columns_frozen) {
+        let reason = format!("column `{}` is missing", column.name);
+        let place = Place { line: 1, ..Place::file(&file.path) };
+        return Err(broken(&plan.source, "columns", &reason, None).at(place).into());
     }
     Ok(FileEnd { digest, seen })
 }

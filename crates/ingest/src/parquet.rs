@@ -148,11 +148,11 @@ fn fit(
         let mut bad = vec![false; rows];
         let fitted = convert(given, &column.data_type, &mut bad).ok_or_else(|| {
             let message = format!(
-                "column `{}` of `{}` is a {}, which does not become a {}",
+                "column `{}` of `{}` is {}, which does not become {}",
                 column.name,
                 file.path,
-                types::name(given.data_type()),
-                types::name(&column.data_type)
+                parse::a_type(given.data_type()),
+                parse::a_type(&column.data_type)
             );
             IngestError::from(unreadable(file, message))
         })?;

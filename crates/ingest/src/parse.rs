@@ -95,7 +95,7 @@ pub(crate) fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, NotD
                 value = value
                     .checked_mul(10)
                     .and_then(|value| value.checked_add(i128::from(byte - b'0')))
-                    .ok_or(NotDecimal::Range)?;
+                    .ok_or(if point { NotDecimal::Fraction } else { NotDecimal::Range })?;
                 fraction += i32::from(point);
             }
             b'.' if !point => point = true,
@@ -265,24 +265,29 @@ fn days(bytes: &[u8]) -> Option<i32> {
 
 /// Why `text` does not read as `data_type`, as a sentence for the quarantine.
 pub(crate) fn explain(text: &str, data_type: &DataType) -> String {
-    let (text, name) = (trim(text), types::name(data_type));
-    let quoted = quote(text);
-    if let DataType::Decimal128(precision, scale) = data_type {
-        return match decimal(text, *precision, *scale) {
-            Err(NotDecimal::Fraction) => {
-                format!("{quoted} has more than {scale} fraction digits, which a {name} does not hold")
-            }
-            Err(NotDecimal::Range) => format!("{quoted} is too large for a {name}"),
-            _ => format!("{quoted} is not a {name}"),
-        };
-    }
-    let narrow = matches!(data_type, DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64);
-    let is_whole = !text.is_empty() && signed(text.as_bytes()).1.iter().all(u8::is_ascii_digit);
+    let text = trim(text);
+    let (quoted, name) = (quote(text), a_type(data_type));
     let too_large = match data_type {
+        DataType::Decimal128(precision, scale) => match decimal(text, *precision, *scale) {
+            Err(NotDecimal::Fraction) => {
+                return format!("{quoted} has more than {scale} fraction digits, which {name} does not hold");
+            }
+            found => found == Err(NotDecimal::Range),
+        },
         DataType::Float32 | DataType::Float64 => text.parse::<f64>().is_ok(),
-        _ => narrow && is_whole && !signed(text.as_bytes()).1.is_empty(),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
+            let digits = signed(text.as_bytes()).1;
+            !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
     };
-    if too_large { format!("{quoted} is too large for a {name}") } else { format!("{quoted} is not a {name}") }
+    if too_large { format!("{quoted} is too large for {name}") } else { format!("{quoted} is not {name}") }
+}
+
+/// A type's name with its article: `a bigint`, `an int`.
+pub(crate) fn a_type(data_type: &DataType) -> String {
+    let name = types::name(data_type);
+    format!("{} {name}", if name.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" })
 }
 
 /// A value in backticks, cut when long.
@@ -337,6 +342,7 @@ mod tests {
             ("0e9999", Ok(0)),
             ("1.234", Err(NotDecimal::Fraction)),
             ("1e-3", Err(NotDecimal::Fraction)),
+            ("0.1000000000000000000000000000000000000000001", Err(NotDecimal::Fraction)),
             ("100000000", Err(NotDecimal::Range)),
             ("99999999.99", Ok(9_999_999_999)),
             ("1e99", Err(NotDecimal::Range)),
@@ -430,6 +436,7 @@ mod tests {
         assert_eq!(explain("300", &DataType::Int8), "`300` is too large for a tinyint");
         assert_eq!(explain("x", &DataType::Int64), "`x` is not a bigint");
         assert_eq!(explain("1e400", &DataType::Float64), "`1e400` is too large for a double");
+        assert_eq!(explain("x", &DataType::Int32), "`x` is not an int");
         assert!(explain(&"x".repeat(500), &DataType::Int64).chars().count() < 120);
     }
 }

@@ -487,8 +487,12 @@ fn check_columns(source: &Source, node: &Node, columns: &[PlanColumn], reports: 
     }
     let time = source.time.as_ref().and_then(|time| Some((time, &find(&time.value)?.data_type)));
     if let Some((time, data_type)) = time.filter(|(_, t)| !matches!(t, DataType::Timestamp(_, _) | DataType::Date32)) {
-        let message =
-            format!("column `{}` is the time of source `{}`, but a {}", time.value, node.name, types::name(data_type));
+        let message = format!(
+            "column `{}` is the time of source `{}`, but {}",
+            time.value,
+            node.name,
+            crate::parse::a_type(data_type)
+        );
         reports.push(
             Report::error("type-mismatch", message)
                 .note("without a declared type, one value that is not a time makes the whole column text")

@@ -174,7 +174,7 @@ fn files_that_are_wrong_as_a_whole_are_refused_by_name() {
         ("a.csv", b"\"id\n1\n".to_vec(), "`a.csv` has no header that can be read: a quote is never closed"),
         ("a.csv", b"caf\xe9\n1\n".to_vec(), "`a.csv` has no header that can be read: it is not utf-8 text"),
         ("a.csv", whole.clone(), "`a.csv` is not a text file: it looks like a gzip archive"),
-        ("a.csv", b"PAR1xxxx".to_vec(), "`a.csv` is not a text file: it looks like a Parquet file"),
+        ("a.csv", b"PAR1\x15\x00xxxx".to_vec(), "`a.csv` is not a text file: it looks like a Parquet file"),
         (
             "a.csv",
             "id,name\n1,b\n".encode_utf16().flat_map(u16::to_le_bytes).collect(),
@@ -217,4 +217,59 @@ fn every_file_that_is_wrong_is_reported_at_once() {
         input(folder.path(), "d.parquet", b"no"),
     ];
     assert_eq!(reports(run(&source(&[("id", "bigint")]), &files)).0.len(), 3);
+}
+
+/// Fails at the so-manieth batch.
+struct Failing(usize);
+
+impl Sink for Failing {
+    fn begin_file(&mut self, _: &InputFile, _: &SchemaRef) -> Result<(), IngestError> {
+        Ok(())
+    }
+
+    fn rows(&mut self, _: RecordBatch) -> Result<(), IngestError> {
+        self.0 -= 1;
+        match self.0 {
+            0 => Err(IngestError::sink(pelton_base::Report::error("disk-full", "no space left on the disk"))),
+            _ => Ok(()),
+        }
+    }
+
+    fn rejected(&mut self, _: Rejected) -> Result<(), IngestError> {
+        Ok(())
+    }
+
+    fn end_file(&mut self, _: FileCounts) -> Result<(), IngestError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_sink_that_fails_stops_the_parsers_and_its_error_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let text: String = (0..1_000).map(|i| format!("{i}\n")).collect();
+    let files: Vec<InputFile> =
+        (0..10).map(|i| input(folder.path(), &format!("{i}.csv"), format!("id\n{text}").as_bytes())).collect();
+    let (source, node) = source(&[("id", "bigint")]);
+    for batches in [1, 3, 300] {
+        let options = TakeIn { threads: 3, batch_rows: 10 };
+        let result = take_in(&source, &node, &files, Known::default(), &mut Failing(batches), &options);
+        assert_eq!(report(result), "disk-full: no space left on the disk");
+    }
+}
+
+#[test]
+fn what_came_before_a_damaged_file_was_handed_on_and_its_end_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    let text: String = (0..300_000).map(|i| format!("{i}\n")).collect();
+    std::io::Write::write_all(&mut encoder, format!("id\n{text}").as_bytes()).unwrap();
+    let mut bytes = encoder.finish().unwrap();
+    bytes.truncate(bytes.len() - 100);
+    let files = [input(folder.path(), "1.csv", b"id\n1\n"), input(folder.path(), "2.csv.gz", &bytes)];
+    let (source, node) = source(&[("id", "bigint")]);
+    let mut sink = Collected::default();
+    let result = take_in(&source, &node, &files, Known::default(), &mut sink, &TakeIn::default());
+    assert_eq!(report(result), "unreadable-data: `2.csv.gz` is cut off in the middle of its gzip data (2.csv.gz)");
+    assert_eq!((sink.files.len(), sink.counts.len()), (2, 1));
 }

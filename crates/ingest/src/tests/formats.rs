@@ -186,7 +186,10 @@ fn parquet_columns_that_are_not_known_obey_the_contract() {
     assert!(report(run(&source, std::slice::from_ref(&file))).contains("a column `x` that is not known (a.parquet:1)"));
     source.0.contract = Contract { columns: ContractRule::Evolve, data_type: ContractRule::Freeze };
     source.0.columns[0].data_type = spanned("date");
-    assert!(report(run(&source, &[file])).starts_with("unreadable-data: column `id` of `a.parquet` is a int"));
+    assert!(
+        report(run(&source, &[file]))
+            .starts_with("unreadable-data: column `id` of `a.parquet` is an int, which does not become a date")
+    );
 }
 
 #[test]
