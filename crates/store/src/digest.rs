@@ -10,6 +10,7 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::*;
 use pelton_base::Digest;
 use pelton_query::types;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Adds up the digest of a table while its rows pass by.
@@ -91,6 +92,18 @@ impl TableDigest {
         }
         Ok(sum)
     }
+}
+
+/// How many different values a column of a stored type has; nulls do not count.
+pub(crate) fn distinct(column: &ArrayRef) -> usize {
+    let encoder = Encoder::of(column);
+    let mut value = Vec::new();
+    let hash = |row| {
+        value.clear();
+        encoder.encode(row, &mut value);
+        Digest::of(&value).0
+    };
+    (0..column.len()).filter(|row| column.is_valid(*row)).map(hash).collect::<HashSet<u128>>().len()
 }
 
 /// `name type\n` for each column, in the order of names; the fields of structs in the order of names too.

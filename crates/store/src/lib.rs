@@ -6,6 +6,7 @@
 
 mod artifacts;
 mod digest;
+mod encoding;
 mod error;
 mod stage;
 mod state;

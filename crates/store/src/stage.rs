@@ -2,6 +2,7 @@
 
 use crate::artifacts::sync_folder;
 use crate::digest::TableDigest;
+use crate::encoding::properties;
 use crate::error::StoreError;
 use crate::stats::FileStats;
 use crate::stored::{stored_schema, to_stored};
@@ -13,8 +14,6 @@ use futures::executor::block_on;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use pelton_base::Digest;
 use pelton_query::DataFile;
 use std::fs::File;
@@ -66,7 +65,6 @@ pub struct StageWriter {
     prefix: String,
     schema: SchemaRef,
     options: StageOptions,
-    properties: WriterProperties,
     digest: TableDigest,
     files: Vec<DataFile>,
     open: Option<OpenFile>,
@@ -108,13 +106,6 @@ impl StageWriter {
         schema: &Schema,
         options: StageOptions,
     ) -> Result<Self, StoreError> {
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::SNAPPY)
-            .set_dictionary_enabled(true)
-            .set_statistics_enabled(EnabledStatistics::Page)
-            .set_max_row_group_row_count(Some(options.row_group_rows.max(1)))
-            .set_created_by("pelton".into())
-            .build();
         Ok(StageWriter {
             store,
             root,
@@ -122,7 +113,6 @@ impl StageWriter {
             prefix: prefix.to_string(),
             schema: stored_schema(schema)?,
             options,
-            properties,
             digest: TableDigest::new(schema)?,
             files: Vec::new(),
             open: None,
@@ -154,7 +144,8 @@ impl StageWriter {
         let open = match &mut self.open {
             Some(open) => open,
             none => {
-                let writer = ArrowWriter::try_new(Vec::new(), self.schema.clone(), Some(self.properties.clone()))
+                let properties = properties(chunk, self.options.row_group_rows);
+                let writer = ArrowWriter::try_new(Vec::new(), self.schema.clone(), Some(properties))
                     .map_err(|error| StoreError::caused(action(), &error))?;
                 none.insert(OpenFile { writer, stats: FileStats::new(&self.schema), rows: 0 })
             }

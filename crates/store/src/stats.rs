@@ -242,11 +242,9 @@ impl Range {
     }
 }
 
-fn widen_integers<T: ArrowPrimitiveType<Native: Into<i64>>>(range: &mut Option<(i64, i64)>, column: &ArrayRef) {
+fn widen_integers<T: ArrowNumericType<Native: Into<i64>>>(range: &mut Option<(i64, i64)>, column: &ArrayRef) {
     let column = column.as_primitive::<T>();
-    let low = column.iter().flatten().map(Into::into).min();
-    let high = column.iter().flatten().map(Into::into).max();
-    widen(range, low, high);
+    widen(range, min(column).map(Into::into), max(column).map(Into::into));
 }
 
 fn decimal(value: i128, scale: i8) -> Option<Value> {

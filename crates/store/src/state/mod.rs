@@ -249,15 +249,29 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("records have text keys and no failing serialisers")
 }
 
-/// Compressed JSON. Level 1: file lists repeat themselves so much that higher levels gain little.
+/// Lists below this size are stored as they are: setting up a compressor costs more than they do.
+const PLAIN_BYTES_MAX: usize = 4096;
+
+/// JSON, compressed when it is long. Level 1: file lists repeat themselves so much that higher levels gain little.
 fn blob(value: &impl Serialize) -> Vec<u8> {
-    zstd::bulk::compress(json(value).as_bytes(), 1).expect("compressing into memory does not fail")
+    let text = json(value).into_bytes();
+    if text.len() <= PLAIN_BYTES_MAX {
+        return text;
+    }
+    zstd::bulk::compress(&text, 1).expect("compressing into memory does not fail")
 }
 
 fn blob_at<T: DeserializeOwned>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
+    /// The first byte of a zstd frame, which no JSON begins with.
+    const ZSTD: u8 = 0x28;
     let bytes = row.get_ref(at)?.as_blob()?;
-    let text = zstd::stream::decode_all(bytes).map_err(|error| unreadable(at, error.to_string()))?;
-    serde_json::from_slice(&text).map_err(|error| unreadable(at, error.to_string()))
+    let parsed = if bytes.first() == Some(&ZSTD) {
+        let text = zstd::stream::decode_all(bytes).map_err(|error| unreadable(at, error.to_string()))?;
+        serde_json::from_slice(&text)
+    } else {
+        serde_json::from_slice(bytes)
+    };
+    parsed.map_err(|error| unreadable(at, error.to_string()))
 }
 
 fn unreadable(at: usize, reason: String) -> rusqlite::Error {

@@ -11,7 +11,8 @@ pub(crate) const APPLICATION_ID: i64 = 0x5065_6c74;
 /// The newest format that this program knows.
 pub(crate) const FORMAT: i64 = STEPS.len() as i64;
 
-/// Times are microseconds since the epoch, digests 32 hexadecimal digits, `blob`s zstd-compressed JSON.
+/// Times are microseconds since the epoch, digests 32 hexadecimal digits, `blob`s JSON, zstd-compressed
+/// when it is long.
 ///
 /// - `environment_nodes` holds ranges: a row says that `node` stood at `version` from publication `since` until publication
 ///   `until` replaced it. A publication therefore writes what changed, not the whole map, every earlier one can be read
