@@ -40,7 +40,7 @@ impl Wrong {
 pub enum Dialect {
     /// What a client sends.
     Request,
-    /// What [`crate::write_value`] wrote: also `"NaN"`, `"Infinity"` and `"-Infinity"`.
+    /// What [`crate::write_value`] wrote: also `"NaN"`, `"Infinity"` and `"-Infinity"`, and times as numbers.
     Log,
 }
 
@@ -165,6 +165,12 @@ impl ColumnBuilder {
             Values::Decimal(b, p, s) => {
                 let text = unquote(json).unwrap_or(Cow::Borrowed(json));
                 b.append_value(decimal(&text, *p, *s).ok_or_else(|| Wrong::new(decimal_words(*p, *s), json))?);
+            }
+            Values::Date(b) if dialect == Dialect::Log && is_number(json) => {
+                b.append_value(integer(json, i32::MIN.into(), i32::MAX.into())? as i32);
+            }
+            Values::Time(b) if dialect == Dialect::Log && is_number(json) => {
+                b.append_value(integer(json, i64::MIN, i64::MAX)?);
             }
             Values::Text(_) | Values::Bytes(_) | Values::Date(_) | Values::Time(_) => {
                 let expected = self.text_words();
@@ -493,7 +499,8 @@ mod tests {
             ("text", vec!["\"a\\\"b\\n\u{e9}\"", "\"\"", "null"]),
             ("bytes", vec!["\"AAEC/w==\"", "\"\""]),
             ("timestamp", vec!["\"2026-03-01T12:00:00.000001Z\"", "\"1969-12-31T23:59:59Z\""]),
-            ("date", vec!["\"1900-01-01\""]),
+            ("date", vec!["\"1900-01-01\"", "\"9999-12-31\"", "2932897", "-719529"]),
+            ("timestamp", vec!["\"9999-12-31T23:59:59.999999Z\"", "253402300800000000", "-9223372036854775808"]),
             ("decimal(38,10)", vec!["\"1234567890123456789012345678.0123456789\"", "\"-0.0000000001\""]),
             ("double[]", vec!["[0.1,null,\"NaN\"]", "[]", "null"]),
             ("struct<a bigint, b text[]>", vec!["{\"a\":1,\"b\":[\"x\"]}", "null", "{\"a\":null,\"b\":null}"]),

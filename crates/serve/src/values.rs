@@ -11,7 +11,14 @@ use arrow::array::types::{
 use arrow::array::{Array, ArrayRef, RecordBatch, StructArray};
 use arrow::datatypes::{DataType, Fields, TimeUnit};
 use base64::Engine as _;
+use chrono::Datelike;
 use std::io::Write as _;
+
+/// Times have four digits for the year in RFC 3339; what lies outside is written as the number that it is stored as.
+const YEAR_MAX: i32 = 9999;
+
+/// The years 0 to 9999, microseconds since the epoch.
+const YEARS_US: std::ops::Range<i64> = -62_167_219_200_000_000..253_402_300_800_000_000;
 
 /// Writes the value of `array` at `row` as JSON.
 pub fn write_value(out: &mut Vec<u8>, array: &dyn Array, row: usize) {
@@ -44,12 +51,15 @@ pub fn write_value(out: &mut Vec<u8>, array: &dyn Array, row: usize) {
             write_json(out, &text);
         }
         DataType::Date32 => match array.as_primitive::<Date32Type>().value_as_date(row) {
-            Some(date) => write_json(out, &date.to_string()),
-            None => out.extend_from_slice(b"null"),
+            Some(date) if (0..=YEAR_MAX).contains(&date.year()) => write_json(out, &date.to_string()),
+            _ => write_display(out, array.as_primitive::<Date32Type>().value(row)),
         },
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
             let us = array.as_primitive::<TimestampMicrosecondType>().value(row);
-            write_json(out, &pelton_base::format_time_us(us));
+            match YEARS_US.contains(&us) {
+                true => write_json(out, &pelton_base::format_time_us(us)),
+                false => write_display(out, us),
+            }
         }
         DataType::List(_) => {
             let items = array.as_list::<i32>().value(row);

@@ -1,6 +1,7 @@
 //! Requests to the router, answered without a socket, an engine or a trained model.
 
 mod limits;
+mod mutants;
 mod v1;
 mod v2;
 
