@@ -6,7 +6,7 @@
 //! after its segments are gone, so that no segment can miss the file that was made of it.
 
 use crate::column::unquote;
-use crate::log::{self, End, SegmentInfo};
+use crate::log::{self, End, Log, SegmentInfo};
 use crate::record::Record;
 use arrow::array::cast::AsArray;
 use arrow::array::types::{Int64Type, TimestampMicrosecondType};
@@ -25,6 +25,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the table is called in messages.
 const SUBJECT: &str = "the table of predictions";
@@ -169,6 +170,30 @@ fn catalog_of(table: &TableLocation, files: Vec<DataFile>) -> Catalog {
     Catalog::default().with(TABLE, Relation::Files { schema, folder, files: Arc::new(files) })
 }
 
+/// Moves a log into the table for ever: every `every` the segment that is being written ends, and what is complete is taken in.
+/// `tell` hears of what went wrong, and of damage that was found; predictions wait in their segments meanwhile.
+pub async fn keep_draining(
+    log: &Log,
+    engine: &dyn Engine,
+    warehouse: &Warehouse,
+    every: Duration,
+    mut tell: impl FnMut(Result<Drained, Report>),
+) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let done = async {
+            log.rotate().await?;
+            drain(engine, warehouse).await
+        };
+        match done.await {
+            Ok(drained) if drained.damaged.is_empty() => {}
+            told => tell(told),
+        }
+    }
+}
+
 /// One process drains at a time; `None` when it is another. The operating system gives the lock back when its holder dies.
 fn lock_drain(warehouse: &Warehouse) -> Result<Option<File>, Report> {
     let path = warehouse.log_dir().join("drain.lock");
@@ -195,16 +220,17 @@ fn stage(warehouse: &Warehouse, segment: &SegmentInfo, is_present: bool) -> Resu
     let mut writer = writer(warehouse, &file_prefix(segment))?;
     let mut rows = Rows::default();
     let mut failed = None;
+    let mut is_readable = true;
     let end = log::read(&segment.path, |bytes| {
-        let mut add = || -> Result<(), Report> {
-            rows.push(&Record::from_bytes(bytes)?);
-            if rows.receipt.len() >= CHUNK_ROWS {
-                Ok(writer.write(&std::mem::take(&mut rows).finish()?)?)
-            } else {
-                Ok(())
-            }
-        };
-        failed = add().err();
+        match Record::from_bytes(bytes) {
+            Ok(record) => rows.push(&record),
+            // It is kept aside like other damage: one record must not hold up those after it.
+            Err(_) => is_readable = false,
+        }
+        if rows.receipt.len() >= CHUNK_ROWS {
+            let batch = std::mem::take(&mut rows).finish();
+            failed = batch.and_then(|batch| Ok(writer.write(&batch)?)).err();
+        }
         failed.is_none()
     });
     let end = end.map_err(unreadable)?;
@@ -214,7 +240,7 @@ fn stage(warehouse: &Warehouse, segment: &SegmentInfo, is_present: bool) -> Resu
     if !rows.receipt.is_empty() {
         writer.write(&rows.finish()?)?;
     }
-    Ok((writer.finish()?.files, end))
+    Ok((writer.finish()?.files, if is_readable { end } else { End::Damaged(0) }))
 }
 
 /// Deletes a segment whose records are in the table; one with damage is kept under another name, which is given.

@@ -26,7 +26,7 @@ mod values;
 mod tests;
 
 pub use column::{ColumnBuilder, Dialect, Wrong};
-pub use drain::{Drained, drain, predictions_schema, predictions_table};
+pub use drain::{Drained, drain, keep_draining, predictions_schema, predictions_table};
 pub use endpoints::{Answer, Endpoint, Endpoints, Loader, Switch, predict};
 pub use follow::{Followed, follow};
 pub use log::{Log, LogSettings, SegmentInfo};

@@ -94,6 +94,40 @@ async fn small_files_are_merged_and_every_prediction_stays_found() {
 }
 
 #[tokio::test]
+async fn a_record_that_is_not_one_holds_up_no_other() {
+    let House { warehouse, engine, log, .. } = &house();
+    ask(log, 2).await;
+    log.rotate().await.unwrap();
+    let path = log.segments().unwrap().remove(0).path;
+    let mut frames = crate::log::Frames::default();
+    frames.push(|out| out.extend_from_slice(b"{\"receipt\":1}"));
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, [&bytes[..8], frames.bytes(), &bytes[8..]].concat()).unwrap();
+    let drained = drain(engine.as_ref(), warehouse).await.unwrap();
+    assert_eq!((drained.rows, drained.damaged.len()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_log_keeps_moving_into_the_table() {
+    let House { warehouse, engine, log, .. } = &house();
+    let answer = ask(log, 1).await;
+    let moving = keep_draining(log, engine.as_ref(), warehouse, std::time::Duration::from_millis(1), |told| {
+        panic!("{told:?}");
+    });
+    let seen = async {
+        while receipts_in_table(engine) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = moving => {}
+        () = seen => {}
+    }
+    let receipts = Receipts::new(engine.clone(), warehouse.clone());
+    assert_eq!(receipts.find(&answer.receipts[0]).await.unwrap().row, 0);
+}
+
+#[tokio::test]
 async fn two_processes_do_not_drain_at_once() {
     let House { warehouse, engine, log, .. } = &house();
     ask(log, 1).await;
