@@ -72,7 +72,8 @@ pub async fn query(
         Err(report) => return Err(report),
     };
     let catalog = bind_all(ctx, &versions, text)?;
-    ctx.engine.query(&catalog, text).await.map_err(|error| report(&catalog, text, &error))
+    let known = versions.keys().map(NodeName::as_str).chain(catalog.relations.keys().map(String::as_str));
+    ctx.engine.query(&catalog, text).await.map_err(|error| report(known, text, &error))
 }
 
 /// Everything that a text may name. Only names that occur in it are bound: opening versions costs.
@@ -84,16 +85,13 @@ fn bind_all(ctx: &Context, versions: &Versions, text: &str) -> Result<Catalog, R
         catalog::bind_system(ctx, versions, &mut catalog)?;
         serving::bind_predictions(ctx, &mut catalog)?;
     }
-    // The others are known by name, so that a mistyped one gets a suggestion.
     Ok(catalog)
 }
 
-fn report(catalog: &Catalog, text: &str, error: &QueryError) -> Report {
+fn report<'a>(known: impl Iterator<Item = &'a str>, text: &str, error: &QueryError) -> Report {
     let report = error.report("the query");
     let report = match error {
-        QueryError::UnknownTable { name } => {
-            report.suggest(name, catalog.relations.keys().map(String::as_str))
-        }
+        QueryError::UnknownTable { name } => report.suggest(name, known),
         _ => report,
     };
     match error.at() {

@@ -162,7 +162,7 @@ enum Done {
     Reused,
     Built { summary: String },
     Held { version: VersionId },
-    Failed,
+    Failed { summary: String },
     Withheld,
 }
 
@@ -251,10 +251,7 @@ impl<'a> Run<'a> {
                     self.handle.send(Event::Started { node: node.name.clone(), kind: node.kind() });
                     (self.build(node, fingerprint).await, why)
                 }
-                Err(mistakes) => {
-                    self.outcome.reports.extend(mistakes);
-                    (Done::Failed, "it could not be examined".into())
-                }
+                Err(mistakes) => (self.failed(mistakes), "it could not be examined".into()),
             }
         };
         self.note(node, done, reason, began);
@@ -268,10 +265,7 @@ impl<'a> Run<'a> {
                     self.outcome.reports.extend(Reports(held));
                     return (Done::Held { version: head.id }, why);
                 }
-                Err(mistake) => {
-                    self.outcome.reports.push(mistake);
-                    return (Done::Failed, "it could not be examined".into());
-                }
+                Err(mistake) => return (self.failed(mistake.into()), "it could not be examined".into()),
             }
         }
         self.heads.insert(node.name.clone(), head);
@@ -308,11 +302,14 @@ impl<'a> Run<'a> {
                 self.heads.insert(node.name.clone(), version.head());
                 Done::Built { summary }
             }
-            Err(mistakes) => {
-                self.outcome.reports.extend(mistakes);
-                Done::Failed
-            }
+            Err(mistakes) => self.failed(mistakes),
         }
+    }
+
+    fn failed(&mut self, mistakes: Reports) -> Done {
+        let summary = mistakes.0.first().map_or_else(|| "it failed without a reason".into(), |first| first.code.to_string());
+        self.outcome.reports.extend(mistakes);
+        Done::Failed { summary }
     }
 
     fn note(&mut self, node: &Node, done: Done, reason: String, began: Instant) {
@@ -342,10 +339,10 @@ impl<'a> Run<'a> {
                 self.outcome.held.push(HeldModel { node: name.clone(), version, in_service });
                 (Action::Held, format!("missed its gate; {stays}"))
             }
-            Done::Failed => {
+            Done::Failed { summary } => {
                 self.broken.insert(name.clone());
                 self.outcome.failed.push(name.clone());
-                (Action::Failed, reason.clone())
+                (Action::Failed, summary)
             }
             Done::Withheld => {
                 self.broken.insert(name.clone());
