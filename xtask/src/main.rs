@@ -5,7 +5,8 @@ mod tidy;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf();
+    let root =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf();
     match std::env::args().nth(1).as_deref() {
         Some("tidy") => {
             let broken = tidy::check(&root);

@@ -47,7 +47,8 @@ pub(crate) async fn commit(location: &TableLocation, commit: Commit) -> Result<i
     let added = commit.files.iter().filter(|file| !present.contains(&file.path));
     actions.extend(added.map(|file| Action::Add(add(file))));
     if state.schema() != schema {
-        let metadata = state.metadata().clone().with_schema(&schema).map_err(|error| damaged(location, &error.to_string()))?;
+        let metadata =
+            state.metadata().clone().with_schema(&schema).map_err(|error| damaged(location, &error.to_string()))?;
         actions.push(Action::Metadata(metadata));
     }
     if actions.is_empty() {
@@ -162,4 +163,3 @@ fn translate(location: &TableLocation, error: DeltaTableError) -> QueryError {
         other => damaged(location, &other.to_string()),
     }
 }
-

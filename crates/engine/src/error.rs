@@ -142,9 +142,8 @@ fn by_text(text: &str, at: At) -> QueryError {
     if let Some(rest) = text.strip_prefix("Invalid function '") {
         let (name, rest) = rest.split_once('\'').unwrap_or((rest, ""));
         let suggestion = rest.split_once("Did you mean '").and_then(|(_, rest)| rest.split_once('\''));
-        let suggestion = suggestion
-            .and_then(|(word, _)| pelton_base::suggest::did_you_mean(name, [word]))
-            .map(str::to_string);
+        let suggestion =
+            suggestion.and_then(|(word, _)| pelton_base::suggest::did_you_mean(name, [word])).map(str::to_string);
         return QueryError::UnknownFunction { name: name.to_string(), suggestion };
     }
     if text.contains("No space left") {
@@ -169,15 +168,36 @@ fn first_line(text: &str) -> String {
 /// Takes the engine's own words out of a message: type names become Pelton's, prefixes go, the first letter is lower case.
 fn clean(text: &str) -> String {
     const TYPES: [(&str, &str); 20] = [
-        ("LargeUtf8", "text"), ("Utf8View", "text"), ("Utf8", "text"), ("UInt8", "smallint"), ("UInt16", "int"),
-        ("UInt32", "bigint"), ("UInt64", "bigint"), ("Int8", "tinyint"), ("Int16", "smallint"), ("Int32", "int"),
-        ("Int64", "bigint"), ("Float32", "real"), ("Float64", "double"), ("Boolean", "boolean"), ("Date32", "date"),
-        ("Decimal128", "decimal"), ("Timestamp(µs, \"UTC\")", "timestamp"), ("Timestamp(ns)", "timestamp"),
-        ("Timestamp(µs)", "timestamp"), ("Timestamp(ns, \"UTC\")", "timestamp"),
+        ("LargeUtf8", "text"),
+        ("Utf8View", "text"),
+        ("Utf8", "text"),
+        ("UInt8", "smallint"),
+        ("UInt16", "int"),
+        ("UInt32", "bigint"),
+        ("UInt64", "bigint"),
+        ("Int8", "tinyint"),
+        ("Int16", "smallint"),
+        ("Int32", "int"),
+        ("Int64", "bigint"),
+        ("Float32", "real"),
+        ("Float64", "double"),
+        ("Boolean", "boolean"),
+        ("Date32", "date"),
+        ("Decimal128", "decimal"),
+        ("Timestamp(µs, \"UTC\")", "timestamp"),
+        ("Timestamp(ns)", "timestamp"),
+        ("Timestamp(µs)", "timestamp"),
+        ("Timestamp(ns, \"UTC\")", "timestamp"),
     ];
     const PREFIXES: [&str; 8] = [
-        "Error during planning: ", "This feature is not implemented: ", "Arrow error: ", "Execution error: ",
-        "External error: ", "Cast error: ", "Compute error: ", "Parquet error: ",
+        "Error during planning: ",
+        "This feature is not implemented: ",
+        "Arrow error: ",
+        "Execution error: ",
+        "External error: ",
+        "Cast error: ",
+        "Compute error: ",
+        "Parquet error: ",
     ];
     let mut text = first_line(text);
     while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {

@@ -17,4 +17,4 @@ mod volatile;
 #[cfg(test)]
 mod tests;
 
-pub use local::{LocalEngine, Limits};
+pub use local::{Limits, LocalEngine};

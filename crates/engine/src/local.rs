@@ -3,8 +3,8 @@
 use crate::context::Bound;
 use crate::{asof, compile, delta, error, rewrite, volatile};
 use async_trait::async_trait;
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::FunctionRegistry;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -99,10 +99,8 @@ impl LocalEngine {
         let bound = Bound::new(&self.base, catalog);
         let plan = bound.plan(statement)?;
         let state = bound.into_state();
-        let plan = state
-            .analyzer()
-            .execute_and_check(plan, state.config_options(), |_, _| {})
-            .map_err(error::translate)?;
+        let plan =
+            state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(error::translate)?;
         Ok((state, plan))
     }
 }
@@ -117,10 +115,8 @@ impl Engine for LocalEngine {
     async fn query(&self, catalog: &Catalog, sql: &str) -> Result<BatchStream, QueryError> {
         let (state, plan) = self.logical(catalog, sql)?;
         let plan = state.optimize(&plan).map_err(error::translate)?;
-        let physical =
-            state.query_planner().create_physical_plan(&plan, &state).await.map_err(error::translate)?;
-        let stream =
-            datafusion::physical_plan::execute_stream(physical, state.task_ctx()).map_err(error::translate)?;
+        let physical = state.query_planner().create_physical_plan(&plan, &state).await.map_err(error::translate)?;
+        let stream = datafusion::physical_plan::execute_stream(physical, state.task_ctx()).map_err(error::translate)?;
         let schema = stream.schema();
         Ok(BatchStream { schema, batches: stream.map(|batch| batch.map_err(error::translate)).boxed() })
     }

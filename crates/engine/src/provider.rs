@@ -123,12 +123,16 @@ impl TableProvider for Files {
                 column_statistics: Statistics::unknown_column(&self.schema),
             };
             // Data files never change, so their times do not matter.
-            let meta =
-                ObjectMeta { location: path, last_modified: DateTime::UNIX_EPOCH, size: file.bytes, e_tag: None, version: None };
+            let meta = ObjectMeta {
+                location: path,
+                last_modified: DateTime::UNIX_EPOCH,
+                size: file.bytes,
+                e_tag: None,
+                version: None,
+            };
             PartitionedFile::new_from_meta(meta).with_statistics(Arc::new(statistics))
         });
-        let groups =
-            FileGroup::new(files.collect()).split_files(state.config().target_partitions().max(1));
+        let groups = FileGroup::new(files.collect()).split_files(state.config().target_partitions().max(1));
         let source = ParquetSource::new(self.schema.clone())
             .with_table_parquet_options(state.table_options().parquet.clone())
             .with_pushdown_filters(true);

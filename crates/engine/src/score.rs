@@ -59,11 +59,8 @@ impl ScalarUDFImpl for ScoreFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let arrays = args
-            .args
-            .into_iter()
-            .map(|value| value.into_array(args.number_rows))
-            .collect::<Result<Vec<_>>>()?;
+        let arrays =
+            args.args.into_iter().map(|value| value.into_array(args.number_rows)).collect::<Result<Vec<_>>>()?;
         let scored = self.scorer.score(&arrays).map_err(DataFusionError::Execution)?;
         Ok(ColumnarValue::Array(scored))
     }

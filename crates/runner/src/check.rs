@@ -203,13 +203,15 @@ impl Typing<'_> {
         for field in typed.schema.fields() {
             if fields.iter().any(|other| other.name() == field.name()) {
                 let message = format!("{} `{}` has two columns called `{}`", node.kind(), node.name, field.name());
-                mistakes.push(Report::error("type-mismatch", message).at(node.place()).hint("name one of them with AS"));
+                mistakes
+                    .push(Report::error("type-mismatch", message).at(node.place()).hint("name one of them with AS"));
             }
             match types::stored(field.data_type()) {
                 Some(data_type) => fields.push(Field::new(field.name(), data_type, true)),
                 None => {
                     let what = types::name(field.data_type());
-                    let message = format!("column `{}` of `{}` is of type {what}, which no table holds", field.name(), node.name);
+                    let message =
+                        format!("column `{}` of `{}` is of type {what}, which no table holds", field.name(), node.name);
                     mistakes.push(Report::error("type-mismatch", message).at(node.place()).hint("cast it"));
                 }
             }
@@ -242,7 +244,8 @@ impl Typing<'_> {
             && let Some(check) = checks.iter().find(|check| crate::fingerprint::removes_rows(check))
         {
             let place = pelton_base::Place::in_text(&node.file, &node.text, check.span.0, check.span.1);
-            let message = format!("check `{}` sends rows of `{}` to quarantine, but a view stores none", check.name, node.name);
+            let message =
+                format!("check `{}` sends rows of `{}` to quarantine, but a view stores none", check.name, node.name);
             self.mistakes.push(Report::error("invalid-check", message).at(place).hint("set `build = \"full\"`"));
         }
     }
@@ -319,4 +322,3 @@ fn newest_columns(warehouse: &Warehouse, name: &NodeName) -> Result<Vec<ColumnTy
     let version = warehouse.state().version(&head.id).map_err(crate::context::reports)?;
     Ok(version.map(|version| version.columns).unwrap_or_default())
 }
-

@@ -47,8 +47,9 @@ pub(crate) async fn build(
     package.validate()?;
     let package = artifacts.put(&package.to_bytes()).map_err(store)?;
     let card_markdown = artifacts.put(trained.card.markdown().as_bytes()).map_err(store)?;
-    let card_json = serde_json::to_vec_pretty(&trained.card)
-        .map_err(|error| Report::error("internal", format!("the card of `{}` cannot be written: {error}", node.name)))?;
+    let card_json = serde_json::to_vec_pretty(&trained.card).map_err(|error| {
+        Report::error("internal", format!("the card of `{}` cannot be written: {error}", node.name))
+    })?;
     let card = artifacts.put(&card_json).map_err(store)?;
     let learner = word(&trained.learner);
     let metric = metric_name(model, &trained);
@@ -139,11 +140,7 @@ pub(crate) fn judge_again(
 }
 
 fn metrics_of(version: &VersionRecord) -> BTreeMap<String, f64> {
-    version
-        .detail
-        .get("metrics")
-        .and_then(|metrics| serde_json::from_value(metrics.clone()).ok())
-        .unwrap_or_default()
+    version.detail.get("metrics").and_then(|metrics| serde_json::from_value(metrics.clone()).ok()).unwrap_or_default()
 }
 
 /// The version in service, to be judged on the same examples as its successor.
@@ -217,13 +214,11 @@ async fn training_set(
     let stream = engine.query(&catalog, &training_sql(&labels, &uses)).await.map_err(failed)?;
     let schema = pelton_store::stored_schema(&stream.schema).map_err(crate::context::reports)?;
     let batches = collect(stream).await.map_err(failed)?;
-    let batches = batches
-        .iter()
-        .map(pelton_store::to_stored)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(crate::context::reports)?;
-    let joined = concat_batches(&schema, &batches)
-        .map_err(|error| Report::error("too-few-rows", format!("the examples of `{}` do not fit together: {error}", node.name)))?;
+    let batches =
+        batches.iter().map(pelton_store::to_stored).collect::<Result<Vec<_>, _>>().map_err(crate::context::reports)?;
+    let joined = concat_batches(&schema, &batches).map_err(|error| {
+        Report::error("too-few-rows", format!("the examples of `{}` do not fit together: {error}", node.name))
+    })?;
     drop(batches);
     let expressions: Vec<(String, String)> =
         model.derive.iter().map(|derived| (derived.name.clone(), derived.sql.clone())).collect();
@@ -232,8 +227,9 @@ async fn training_set(
     let columns = pelton_train::plan_columns(node, &select, &lookups, &derived.schema())?;
     let fields: Vec<Arc<Field>> = joined.schema().fields().iter().chain(derived.schema().fields()).cloned().collect();
     let arrays = joined.columns().iter().chain(derived.columns()).cloned().collect();
-    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
-        .map_err(|error| Report::error("internal", format!("the examples of `{}` do not fit together: {error}", node.name)))?;
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(|error| {
+        Report::error("internal", format!("the examples of `{}` do not fit together: {error}", node.name))
+    })?;
     Ok(TrainingSet { rows, columns, uses })
 }
 
@@ -331,11 +327,7 @@ fn package(
         missing: model.missing,
         artifact,
         training: Training {
-            inputs: building
-                .inputs(node)
-                .into_iter()
-                .map(|(node, version)| TrainedOn { node, version })
-                .collect(),
+            inputs: building.inputs(node).into_iter().map(|(node, version)| TrainedOn { node, version }).collect(),
             rows: set.rows.num_rows() as u64,
             metrics: trained.metrics().clone(),
         },
@@ -353,4 +345,3 @@ fn metric_name(model: &Model, trained: &Trained) -> String {
         None => trained.card.metric.clone(),
     }
 }
-

@@ -104,8 +104,7 @@ fn is_current(
     settings: &pelton_project::Source,
     head: &VersionHead,
 ) -> Result<bool, Reports> {
-    Ok(source::has_settings(ctx, head, settings)?
-        && source::changes(ctx, node, settings, Some(&head.id))?.is_empty())
+    Ok(source::has_settings(ctx, head, settings)? && source::changes(ctx, node, settings, Some(&head.id))?.is_empty())
 }
 
 /// Why a node is built, from what its last version was built from.

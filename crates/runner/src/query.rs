@@ -59,12 +59,7 @@ fn versions(ctx: &Context, environment: &str, as_of: Option<AsOf>) -> Result<Ver
 }
 
 /// Runs a SELECT over the tables of an environment, its models by `predict(model, table)`, and `pelton.*`.
-pub async fn query(
-    ctx: &Context,
-    environment: &str,
-    as_of: Option<AsOf>,
-    text: &str,
-) -> Result<BatchStream, Report> {
+pub async fn query(ctx: &Context, environment: &str, as_of: Option<AsOf>, text: &str) -> Result<BatchStream, Report> {
     let versions = match versions(ctx, environment, as_of) {
         Ok(versions) => versions,
         // System tables can be read before anything was published.
@@ -149,8 +144,7 @@ pub async fn predict_rows(ctx: &Context, environment: &str, model: &str, rows: &
         pelton_serve::decode_rows(columns, rows, rows_max)?
     };
     let log = Log::open(&ctx.warehouse.log_dir(), LogSettings::default())?;
-    let answer =
-        pelton_serve::predict(endpoints.clone(), endpoint.clone(), request, ctx.clock.as_ref(), &log).await?;
+    let answer = pelton_serve::predict(endpoints.clone(), endpoint.clone(), request, ctx.clock.as_ref(), &log).await?;
     drop(log);
     let output = RecordBatch::from(answer.scored.output.clone());
     let predictions = answer
@@ -171,4 +165,3 @@ pub async fn predict_rows(ctx: &Context, environment: &str, model: &str, rows: &
         "predictions": predictions,
     }))
 }
-

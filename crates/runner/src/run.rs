@@ -307,7 +307,8 @@ impl<'a> Run<'a> {
     }
 
     fn failed(&mut self, mistakes: Reports) -> Done {
-        let summary = mistakes.0.first().map_or_else(|| "it failed without a reason".into(), |first| first.code.to_string());
+        let summary =
+            mistakes.0.first().map_or_else(|| "it failed without a reason".into(), |first| first.code.to_string());
         self.outcome.reports.extend(mistakes);
         Done::Failed { summary }
     }
@@ -396,7 +397,10 @@ impl<'a> Run<'a> {
         Ok(self.outcome)
     }
 
-    async fn publish(&mut self, current: &Option<(i64, BTreeMap<NodeName, VersionId>)>) -> Result<Option<i64>, Reports> {
+    async fn publish(
+        &mut self,
+        current: &Option<(i64, BTreeMap<NodeName, VersionId>)>,
+    ) -> Result<Option<i64>, Reports> {
         let nodes = catalog::versions(&self.heads);
         if nodes.is_empty() || current.as_ref().is_some_and(|(_, published)| *published == nodes) {
             return Ok(None);

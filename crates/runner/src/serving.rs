@@ -4,11 +4,13 @@ use crate::catalog::{self, Versions};
 use crate::context::{Context, nothing_published};
 use arrow::array::ArrayRef;
 use pelton_base::{NodeName, Report, Reports, VersionId};
-use pelton_features::{AsOf, FeatureTable, Found, Labels, OnlineBuilder, OnlineStore, ResolvedUse, Taken, training_sql};
+use pelton_features::{
+    AsOf, FeatureTable, Found, Labels, OnlineBuilder, OnlineStore, ResolvedUse, Taken, training_sql,
+};
 use pelton_query::{Catalog, Relation, sql};
 use pelton_serve::{
-    Endpoint, Endpoints, Features, Loader, Log, LogSettings, Lookup, Looked, Package, Pipeline, ReceiptSource, Receipts,
-    Switch, package_of,
+    Endpoint, Endpoints, Features, Loader, Log, LogSettings, Looked, Lookup, Package, Pipeline, ReceiptSource,
+    Receipts, Switch, package_of,
 };
 use pelton_store::VersionRecord;
 use std::collections::BTreeMap;
@@ -253,8 +255,11 @@ fn resolved(ctx: &Context, lookup: &Lookup) -> Result<ResolvedUse, Report> {
         Some(Err(mistakes)) => return Err(mistakes.0.into_iter().next().unwrap_or_else(|| lost(lookup))),
         _ => return Err(lost(lookup)),
     };
-    let columns =
-        lookup.columns.iter().map(|column| Taken { column: column.column.clone(), name: column.name.clone() }).collect();
+    let columns = lookup
+        .columns
+        .iter()
+        .map(|column| Taken { column: column.column.clone(), name: column.name.clone() })
+        .collect();
     Ok(ResolvedUse { table, columns })
 }
 
@@ -306,14 +311,12 @@ fn predict_sql(
 /// Adds `pelton.predictions`, when anything was ever predicted.
 pub(crate) fn bind_predictions(ctx: &Context, catalog: &mut Catalog) -> Result<(), Report> {
     let place = pelton_serve::predictions_table(&ctx.warehouse);
-    let found = futures::executor::block_on(ctx.engine.files(&place, None)).map_err(|error| error.report("predictions"))?;
+    let found =
+        futures::executor::block_on(ctx.engine.files(&place, None)).map_err(|error| error.report("predictions"))?;
     let relation = match found {
-        Some(found) => {
-            Relation::Files { schema: found.schema, folder: place.0.clone(), files: Arc::new(found.files) }
-        }
+        Some(found) => Relation::Files { schema: found.schema, folder: place.0.clone(), files: Arc::new(found.files) },
         None => Relation::Batches(pelton_serve::predictions_schema(), Vec::new()),
     };
     catalog.relations.insert("pelton.predictions".into(), relation);
     Ok(())
 }
-

@@ -54,7 +54,12 @@ fn counted(count: usize, what: &str, files: &[InputFile]) -> String {
 }
 
 /// Compares the files there are with those that `version` took in; content is read only where size or time differ.
-pub(crate) fn changes(ctx: &Context, node: &Node, source: &Source, version: Option<&VersionId>) -> Result<Changes, Reports> {
+pub(crate) fn changes(
+    ctx: &Context,
+    node: &Node,
+    source: &Source,
+    version: Option<&VersionId>,
+) -> Result<Changes, Reports> {
     let all = pelton_ingest::list(source, node, &ctx.project.root)?;
     let mut known = match version {
         Some(version) => ctx.warehouse.state().source_files(version).map_err(crate::context::reports)?,
@@ -174,8 +179,7 @@ async fn read(
         let intake = pelton_ingest::take_in(&source, &node, &files, known, &mut sink, &options);
         (intake, sink)
     });
-    let (intake, sink) =
-        taken.await.map_err(|_| Report::error("internal", "the reader of files panicked"))?;
+    let (intake, sink) = taken.await.map_err(|_| Report::error("internal", "the reader of files panicked"))?;
     match intake {
         Ok(intake) => Ok(Read { intake, files: sink.done }),
         Err(error) => {
@@ -198,11 +202,13 @@ async fn kept_keys(
         return Ok(keys);
     }
     let names: Vec<String> = source.key.iter().map(|key| key.value.clone()).collect();
-    let mut stream = rows_of(ctx, node, kept, &ColumnType::schema(columns), &sql::idents(names.iter().map(String::as_str))).await?;
+    let mut stream =
+        rows_of(ctx, node, kept, &ColumnType::schema(columns), &sql::idents(names.iter().map(String::as_str))).await?;
     while let Some(batch) = futures::StreamExt::next(&mut stream.batches).await {
         let batch = batch.map_err(|error| error.report(&format!("source `{}`", node.name)))?;
-        keys.insert_rows(&batch, &names)
-            .map_err(|name| Report::error("unknown-column", format!("source `{}` has no column `{name}`", node.name)))?;
+        keys.insert_rows(&batch, &names).map_err(|name| {
+            Report::error("unknown-column", format!("source `{}` has no column `{name}`", node.name))
+        })?;
     }
     Ok(keys)
 }
@@ -234,9 +240,10 @@ async fn keep(
     let mut out = Vec::with_capacity(kept.len());
     for (at, mut file) in kept.into_iter().enumerate() {
         if file.columns != columns {
-            let widened = file.columns.iter().any(|had| {
-                columns.iter().any(|has| has.name == had.name && has.data_type != had.data_type)
-            });
+            let widened = file
+                .columns
+                .iter()
+                .any(|had| columns.iter().any(|has| has.name == had.name && has.data_type != had.data_type));
             let files = std::slice::from_ref(&file);
             let mut stream = rows_of(building.ctx, node, files, schema, "*").await?;
             if widened {
@@ -271,8 +278,7 @@ async fn commit(
     let data: Vec<DataFile> = files.iter().flat_map(|file| file.data.clone()).collect();
     let relation = stage::relation(ctx, &node.name, schema.clone(), &data);
     building.check_staged(node, &schema, &source.checks, &relation, &pelton_query::Catalog::default(), &id).await?;
-    let fingerprint =
-        fingerprint::of_source(node, source, files.iter().map(|file| (file.path.as_str(), file.digest)));
+    let fingerprint = fingerprint::of_source(node, source, files.iter().map(|file| (file.path.as_str(), file.digest)));
     // A table's digest is the sum of its rows' hashes and one hash of its columns, so digests of parts add up.
     let columns_digest = TableDigest::new(&schema).map_err(|error| error.report())?.finish();
     let digest = files.iter().fold(columns_digest, |sum, file| {
@@ -423,7 +429,8 @@ impl Sink for FileSink {
 }
 
 fn quarantine_batch(run: &str, node: &NodeName, rows: &[Rejected], now_us: i64) -> RecordBatch {
-    let text = |of: &dyn Fn(&Rejected) -> Option<String>| Arc::new(rows.iter().map(of).collect::<StringArray>()) as ArrayRef;
+    let text =
+        |of: &dyn Fn(&Rejected) -> Option<String>| Arc::new(rows.iter().map(of).collect::<StringArray>()) as ArrayRef;
     let columns: Vec<ArrayRef> = vec![
         text(&|_| Some(run.to_string())),
         text(&|_| Some(node.to_string())),
@@ -442,7 +449,12 @@ fn quarantine_batch(run: &str, node: &NodeName, rows: &[Rejected], now_us: i64) 
 const SAMPLE_ROWS: u64 = 1000;
 
 /// The columns of a source before it is read: those of its last version, else declared ones and those of a sample of its files.
-pub(crate) fn columns_of(root: &Path, node: &Node, source: &Source, version: &[ColumnType]) -> Result<SchemaRef, Reports> {
+pub(crate) fn columns_of(
+    root: &Path,
+    node: &Node,
+    source: &Source,
+    version: &[ColumnType],
+) -> Result<SchemaRef, Reports> {
     let known: Vec<_> = ColumnType::schema(version)
         .fields()
         .iter()

@@ -60,7 +60,8 @@ pub(crate) async fn stage(
         let _ = sender.send(RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty()))).await;
     }
     drop(sender);
-    let done = writing.await.map_err(|_| Report::error("internal", format!("{subject}: the writer of files panicked")))?;
+    let done =
+        writing.await.map_err(|_| Report::error("internal", format!("{subject}: the writer of files panicked")))?;
     match (done, failed) {
         (Ok(Ok(staged)), None) => Ok((schema, staged)),
         (Ok(Err(error)), _) => Err(error.report()),

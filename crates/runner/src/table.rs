@@ -129,8 +129,7 @@ async fn without_removed(
     let catalog = stage::with_staged(catalog, &node.name, staged);
     let report = |error: QueryError| Reports::from(error.report(&subject));
     let removed = ctx.engine.query(&catalog, &checked.plan.removed_select()).await.map_err(report)?;
-    let mut writer =
-        stage::quarantine_writer(ctx, building.run, id, "").map_err(crate::context::reports)?;
+    let mut writer = stage::quarantine_writer(ctx, building.run, id, "").map_err(crate::context::reports)?;
     for batch in collect(removed).await.map_err(report)? {
         let rows = pelton_quality::quarantine_rows(&checked.plan, &batch, building.run, ctx.now_us())?;
         writer.write(&rows).map_err(crate::context::reports)?;

@@ -50,8 +50,12 @@ impl AsOfExec {
         schema: SchemaRef,
     ) -> Result<Self> {
         // The left rows come out in the left input's order, and left columns keep their places: its orderings hold on.
-        let orderings: Vec<Vec<PhysicalSortExpr>> =
-            left.equivalence_properties().oeq_class().iter().map(|ordering| ordering.iter().cloned().collect()).collect();
+        let orderings: Vec<Vec<PhysicalSortExpr>> = left
+            .equivalence_properties()
+            .oeq_class()
+            .iter()
+            .map(|ordering| ordering.iter().cloned().collect())
+            .collect();
         let equivalence = EquivalenceProperties::new_with_orderings(schema.clone(), orderings);
         let properties = PlanProperties::new(
             equivalence,
@@ -127,10 +131,7 @@ impl ExecutionPlan for AsOfExec {
     }
 
     #[allow(deprecated)]
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let Ok([left, right]) = <[Arc<dyn ExecutionPlan>; 2]>::try_from(children) else {
             return plan_err!("an as-of join has two inputs");
         };

@@ -244,8 +244,9 @@ impl Merge {
         let rows = batch.num_rows();
         let value = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(&batch)?.into_array(rows);
         let columns = keys.iter().map(value).collect::<Result<Vec<_>>>()?;
-        let whole =
-            columns.iter().fold(None, |whole, column| NullBuffer::union(whole.as_ref(), column.logical_nulls().as_ref()));
+        let whole = columns
+            .iter()
+            .fold(None, |whole, column| NullBuffer::union(whole.as_ref(), column.logical_nulls().as_ref()));
         let keys = if columns.is_empty() {
             self.converter.empty_rows(rows, 0)
         } else {

@@ -54,9 +54,8 @@ fn random(seed: Seed, labels: usize, features: usize) -> (Vec<Label>, Vec<Featur
     let mut maybe = |below: u64, nulls: u64| {
         if draw(nulls) == 0 { None } else { Some(draw(below) as i64) }
     };
-    let labels = (0..labels)
-        .map(|id| Label { id: id as i64, key: (maybe(4, 12), maybe(3, 12)), at: maybe(40, 15) })
-        .collect();
+    let labels =
+        (0..labels).map(|id| Label { id: id as i64, key: (maybe(4, 12), maybe(3, 12)), at: maybe(40, 15) }).collect();
     let features = (0..features)
         .map(|_| {
             let time = maybe(40, 15);

@@ -65,7 +65,9 @@ fn what_depends_on_more_than_the_inputs_is_named() {
     ] {
         assert_eq!(engine().analyze(&catalog, sql).unwrap().volatile, [wanted], "{sql}");
     }
-    for sql in ["select * from orders order by order_id limit 2", "select row_number() over (order by order_id) from orders"] {
+    for sql in
+        ["select * from orders order by order_id limit 2", "select row_number() over (order by order_id) from orders"]
+    {
         assert!(engine().analyze(&catalog, sql).unwrap().volatile.is_empty(), "{sql}");
     }
 }

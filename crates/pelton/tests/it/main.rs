@@ -1,0 +1,11 @@
+//! The program from outside: what it prints, and how it ends.
+//!
+//! `cases` runs the folders of `tests/cases`, each a project with the commands typed in it and what they print; what a folder cannot
+//! say (servers, signals, broken pipes) is a test of its own.
+
+mod cases;
+mod demo;
+mod pipes;
+mod program;
+mod runs;
+mod serving;
