@@ -27,6 +27,9 @@ pub enum LearnError {
         /// The first of them.
         rows: Vec<usize>,
     },
+    /// The target's values are so large that their sums overflow.
+    #[error("the target's values are too large to be added up")]
+    TargetRange,
     /// The target's type does not fit the task.
     #[error("a target of type {data_type} does not fit {task}")]
     TargetType {
@@ -194,6 +197,10 @@ impl LearnError {
                 )
                 .note(format!("first rows: {}", rows.join(", ")))
                 .hint("leave such rows out with a `where` in the SELECT")
+            }
+            LearnError::TargetRange => {
+                Report::error("invalid-target", format!("the target of {subject} has values too large to be added up"))
+                    .hint("divide it by a constant")
             }
             LearnError::TargetType { data_type, task } => Report::error(
                 "invalid-target",

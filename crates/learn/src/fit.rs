@@ -227,6 +227,9 @@ fn fit_here(
     };
     let encoder = Encoder::fit(data.features, &fit.train, limits)?;
     let (fitted, classes) = learn(&fit, learner, &encoder, target)?;
+    if !fitted.is_finite() {
+        return Err(LearnError::TargetRange);
+    }
     progress(Progress { round: fitted.rounds(), rounds_max: fitted.rounds(), valid_loss: fitted.valid_loss() });
     Model::new(learner, encoder, classes, fit.train.len(), fitted)
 }
@@ -238,13 +241,11 @@ fn learn(
     target: Target,
 ) -> Result<(Fitted, Option<target::Classes>), LearnError> {
     Ok(match (target, learner) {
-        (Target::Numbers(values), Learner::Gbdt) => {
-            (Fitted::Gbdt(Box::new(gbdt::regression(fit, encoder, &values)?)), None)
-        }
+        (Target::Numbers(values), Learner::Gbdt) => (Fitted::Gbdt(gbdt::regression(fit, encoder, &values)?), None),
         (Target::Numbers(values), Learner::Linear) => (Fitted::Linear(linear::fit(fit, encoder, &values)?), None),
         (Target::Numbers(values), _) => (Fitted::Baseline(baseline::mean(fit, &values)), None),
         (Target::Classes(classes, codes), Learner::Gbdt) => {
-            (Fitted::Gbdt(Box::new(gbdt::classification(fit, encoder, &codes, classes.len())?)), Some(classes))
+            (Fitted::Gbdt(gbdt::classification(fit, encoder, &codes, classes.len())?), Some(classes))
         }
         (Target::Classes(classes, codes), Learner::Logistic) => {
             (Fitted::Logistic(logistic::fit(fit, encoder, &codes, classes.len())?), Some(classes))

@@ -3,23 +3,27 @@
 //! Binary targets are learned by log loss, more classes by softmax with one tree a class and round, numbers by squares after
 //! they were standardised (trees sum single-precision values, and have an absolute threshold for the gain of a split). Split
 //! search is by histograms, text columns split into sets of categories. With valid rows, training stops when the loss on them has
-//! not improved for `early_stopping_rounds`, and the trees after the best round are dropped; nothing is fitted again.
+//! not improved for `early_stopping_rounds`, and the trees after the best round are dropped; nothing is fitted again. The library
+//! grows trees and does nothing else: they are kept and scored in our own layout.
 
 use crate::error::LearnError;
 use crate::fit::{Fit, Progress};
+use crate::linalg::{sigmoid, softmax};
 use crate::matrix::{CategoryLimits, Encoder, Rows, Slot};
+use crate::trees::{Ask, Grown, Trees};
 use hessboost::config::{GrowPolicy, TrainingParams, TreeMethod};
 use hessboost::data::{DMatrix, FeatureType};
 use hessboost::error::HessboostError;
-use hessboost::model::{BoostedModel, ImportanceType, Iterations, ModelFormat};
+use hessboost::model::{BoostedModel, ImportanceType};
 use hessboost::objective::{Multiclass, Objective, RegLoss};
 use hessboost::training::Trainer;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
-/// Batches up to this size are scored row by row on the calling thread: a request's latency is not worth a thread pool's.
-const SMALL_ROWS: usize = 64;
+/// Rows that one thread scores at a time; fewer rows stay on the calling thread, whose latency is not worth a pool's.
+const BLOCK_ROWS: usize = 1_024;
 /// The most categories of a text column: each node sorts them for each such column, which takes longer than all else beyond that.
 const CATEGORIES_MAX: usize = 1_000;
 /// Rounds when there is no valid part to stop by.
@@ -33,7 +37,7 @@ pub(crate) fn category_limits(rows: usize) -> CategoryLimits {
 
 /// Trees, and how their sum becomes the answer.
 pub(crate) struct Gbdt {
-    model: BoostedModel,
+    trees: Trees,
     pub(crate) header: Header,
 }
 
@@ -44,9 +48,21 @@ pub(crate) struct Header {
     pub(crate) rounds: usize,
     /// The loss on the valid part after the last of them.
     pub(crate) valid_loss: Option<f64>,
-    /// Regression: the target's mean and standard deviation in training, else 0 and 1.
-    center: f64,
-    scale: f64,
+    /// The share of the total gain that each column of the matrix brought.
+    pub(crate) gains: Vec<f64>,
+    link: Link,
+}
+
+/// How margins become answers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Link {
+    /// The probability of the positive class.
+    Sigmoid,
+    /// A probability for each class.
+    Softmax,
+    /// A number that was standardised by these.
+    Number { mean: f64, deviation: f64 },
 }
 
 pub(crate) fn classification(
@@ -55,12 +71,12 @@ pub(crate) fn classification(
     codes: &[u32],
     classes: usize,
 ) -> Result<Gbdt, LearnError> {
-    let objective = match classes {
-        2 => Objective::BinaryLogistic(RegLoss::default()),
-        _ => Objective::Softprob(Multiclass::new(classes).map_err(defect("boosting"))?),
+    let (objective, link) = match classes {
+        2 => (Objective::BinaryLogistic(RegLoss::default()), Link::Sigmoid),
+        _ => (Objective::Softprob(Multiclass::new(classes).map_err(defect("boosting"))?), Link::Softmax),
     };
     let labels: Vec<f32> = codes.iter().map(|&code| code as f32).collect();
-    boost(fit, encoder, objective, &labels, (0.0, 1.0))
+    boost(fit, encoder, objective, &labels, link)
 }
 
 pub(crate) fn regression(fit: &Fit<'_>, encoder: &Encoder, target: &[f64]) -> Result<Gbdt, LearnError> {
@@ -70,7 +86,8 @@ pub(crate) fn regression(fit: &Fit<'_>, encoder: &Encoder, target: &[f64]) -> Re
     let deviation = (train.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt();
     let scale = if deviation > 0.0 && deviation.is_finite() { deviation } else { 1.0 };
     let labels: Vec<f32> = target.iter().map(|value| ((value - mean) / scale).clamp(-1e30, 1e30) as f32).collect();
-    boost(fit, encoder, Objective::SquaredError(RegLoss::default()), &labels, (mean, scale))
+    let link = Link::Number { mean, deviation: scale };
+    boost(fit, encoder, Objective::SquaredError(RegLoss::default()), &labels, link)
 }
 
 fn defect(step: &'static str) -> impl Fn(HessboostError) -> LearnError {
@@ -123,9 +140,10 @@ fn boost(
     encoder: &Encoder,
     objective: Objective,
     labels: &[f32],
-    (center, scale): (f64, f64),
+    link: Link,
 ) -> Result<Gbdt, LearnError> {
     let training = params(fit, objective)?;
+    let unit = if let Link::Number { deviation, .. } = link { deviation } else { 1.0 };
     let mut train = matrix(fit, encoder, &fit.train, labels)?;
     if let Some(weights) = &fit.weights {
         let weights: Vec<f32> = weights.iter().map(|&weight| weight as f32).collect();
@@ -141,7 +159,7 @@ fn boost(
         _ => fit.params.count("rounds"),
     };
     let mut trainer = Trainer::new(&training, &train, rounds_max).on_round(|round| {
-        let valid_loss = round.values().last().map(|loss| loss * scale);
+        let valid_loss = round.values().last().map(|loss| loss * unit);
         (fit.progress)(Progress { round: round.iteration() + 1, rounds_max, valid_loss });
         ControlFlow::Continue(())
     });
@@ -155,51 +173,115 @@ fn boost(
     let rounds = result.model.best_iteration().map_or(result.model.num_boost_rounds(), |best| best + 1);
     let loss = rounds.checked_sub(1).and_then(|last| result.history.round(last)?.values().last().copied());
     let model = result.model.slice(..rounds, 1).map_err(defect("cutting to the best round"))?;
-    Ok(Gbdt { model, header: Header { rounds, valid_loss: loss.map(|loss| loss * scale), center, scale } })
+    let header = Header { rounds, valid_loss: loss.map(|loss| loss * unit), gains: gains(&model), link };
+    Ok(Gbdt { trees: trees(&model), header })
+}
+
+/// The trained trees in our own layout.
+fn trees(model: &BoostedModel) -> Trees {
+    let mut trees = Trees::new(model.n_features(), model.base_scores().to_vec());
+    for tree in model.trees() {
+        let node = |(at, node): (usize, &hessboost::tree::Node)| {
+            if node.is_leaf() {
+                return (Grown::Leaf(node.leaf_value), node.sum_hess);
+            }
+            let ask = match node.is_categorical {
+                true => Ask::In(tree.split_categories(at).to_vec()),
+                false => Ask::Below(node.split_cond),
+            };
+            let (left, right) = (node.left as usize, node.right as usize);
+            let grown = Grown::Split { column: node.split_feature, ask, missing_left: node.default_left, left, right };
+            (grown, node.sum_hess)
+        };
+        trees.push(&tree.nodes().iter().enumerate().map(node).collect::<Vec<_>>());
+    }
+    trees
+}
+
+fn gains(model: &BoostedModel) -> Vec<f64> {
+    let gains = model.feature_importance(ImportanceType::TotalGain);
+    let total: f64 = gains.values().sum();
+    (0..model.n_features()).map(|column| gains.get(&column).map_or(0.0, |gain| gain / total)).collect()
 }
 
 impl Gbdt {
     /// The trees as bytes; with [`Gbdt::header`], all there is to store.
     pub(crate) fn trees(&self) -> Vec<u8> {
-        self.model.encode(ModelFormat::Binary).expect("the library's own format holds every model that it trains")
+        self.trees.to_bytes()
     }
 
-    pub(crate) fn from_parts(header: Header, trees: &[u8], width: usize) -> Result<Self, LearnError> {
-        let model = BoostedModel::decode(trees, ModelFormat::Binary)
-            .map_err(|_| LearnError::Damaged { reason: "its trees cannot be read" })?;
-        if model.n_features() != width {
-            return Err(LearnError::Damaged { reason: "its trees were grown on other columns" });
+    pub(crate) fn from_parts(header: Header, trees: &[u8]) -> Result<Self, LearnError> {
+        Ok(Gbdt { trees: Trees::from_bytes(trees)?, header })
+    }
+
+    /// Whether it belongs to a matrix of so many columns.
+    pub(crate) fn fits(&self, columns: usize) -> bool {
+        let outputs_fit = self.trees.outputs() == 1 || self.header.link == Link::Softmax;
+        self.trees.columns() == columns && self.header.gains.len() == columns && outputs_fit
+    }
+
+    /// Whether what the trees add up to can be told as a number.
+    pub(crate) fn is_finite(&self) -> bool {
+        match self.header.link {
+            Link::Number { mean, deviation } => mean.is_finite() && deviation.is_finite(),
+            Link::Sigmoid | Link::Softmax => true,
         }
-        Ok(Gbdt { model, header })
     }
 
     /// How many values a row's answer has: 1, or one a class.
     pub(crate) fn width(&self) -> usize {
-        self.model.prediction_width()
+        self.trees.outputs()
     }
 
     /// The answers for encoded rows, in the same bits whether a row comes alone or in a batch.
-    pub(crate) fn score(&self, cells: &[f32], columns: usize) -> Result<Vec<f64>, LearnError> {
-        let (width, rows) = (self.width(), cells.len() / columns);
-        let Header { center, scale, .. } = self.header;
-        let finish = |value: f32| center + scale * f64::from(value);
-        if rows > SMALL_ROWS {
-            let scores = self.model.predict_rows(cells, Iterations::Best).map_err(defect("scoring"))?;
-            return Ok(scores.as_slice().iter().copied().map(finish).collect());
+    pub(crate) fn score(&self, cells: &[f32]) -> Vec<f64> {
+        let (width, columns) = (self.width(), self.trees.columns());
+        let mut margins = vec![0.0f32; cells.len() / columns * width];
+        if cells.len() <= BLOCK_ROWS * columns {
+            self.trees.margins(cells, &mut margins);
+        } else {
+            let blocks = cells.par_chunks(BLOCK_ROWS * columns).zip(margins.par_chunks_mut(BLOCK_ROWS * width));
+            blocks.for_each(|(cells, margins)| self.trees.margins(cells, margins));
         }
-        let mut row = vec![0.0; width];
-        let mut scores = Vec::with_capacity(rows * width);
-        for cells in cells.chunks_exact(columns) {
-            self.model.predict_row_into(cells, Iterations::Best, &mut row).map_err(defect("scoring"))?;
-            scores.extend(row.iter().copied().map(finish));
+        let mut scores: Vec<f64> = margins.into_iter().map(f64::from).collect();
+        match self.header.link {
+            Link::Sigmoid => scores.iter_mut().for_each(|score| *score = sigmoid(*score)),
+            Link::Number { mean, deviation } => scores.iter_mut().for_each(|score| *score = mean + deviation * *score),
+            Link::Softmax => scores.chunks_exact_mut(width).for_each(|row| {
+                softmax(row);
+            }),
         }
-        Ok(scores)
+        scores
     }
+}
 
-    /// The share of the total gain that each column of the matrix brought.
-    pub(crate) fn gains(&self, columns: usize) -> Vec<f64> {
-        let gains = self.model.feature_importance(ImportanceType::TotalGain);
-        let total: f64 = gains.values().sum();
-        (0..columns).map(|slot| gains.get(&slot).map_or(0.0, |gain| gain / total)).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_trees_score_to_the_bits_of_the_library_that_grew_them() {
+        let rows = 600;
+        let cells: Vec<f32> = (0..rows)
+            .flat_map(|row| {
+                let number = (row * 7919 % 211) as f32 / 10.0;
+                [if row % 9 == 0 { f32::NAN } else { number }, (row * 31 % 70) as f32, (row % 13) as f32]
+            })
+            .collect();
+        let labels: Vec<f32> = (0..rows).map(|row| ((row * 7919 % 211 + row * 31 % 70 * 3) % 3) as f32).collect();
+        let types = [FeatureType::Numerical, FeatureType::Categorical, FeatureType::Numerical];
+        let matrix = DMatrix::from_dense(&cells, rows, 3).unwrap().with_labels(&labels).unwrap();
+        let matrix = matrix.with_feature_types(&types).unwrap();
+        let params = TrainingParams::builder()
+            .objective(Objective::Softprob(Multiclass::new(3).unwrap()))
+            .tree_method(TreeMethod::Hist)
+            .max_depth(5)
+            .build()
+            .unwrap();
+        let model = hessboost::training::train(&params, &matrix, 6).unwrap();
+        let theirs = model.predict_margin(&matrix, hessboost::model::Iterations::Best).unwrap();
+        let mut ours = vec![0.0; rows * 3];
+        trees(&model).margins(&cells, &mut ours);
+        assert_eq!(ours, theirs.as_slice());
     }
 }

@@ -21,6 +21,7 @@ pub mod metrics;
 mod model;
 mod params;
 mod target;
+mod trees;
 mod values;
 
 #[cfg(test)]

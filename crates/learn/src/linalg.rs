@@ -198,7 +198,7 @@ impl Design {
                 }
                 Term::Cyclic { period } => {
                     let angle = std::f64::consts::TAU * value / period;
-                    row.dense.extend(if value.is_nan() { [0.0, 0.0] } else { [angle.sin(), angle.cos()] });
+                    row.dense.extend(if value.is_nan() { [0.0, 0.0] } else { [libm::sin(angle), libm::cos(angle)] });
                 }
                 Term::Category { first, shares } => row.hot.push(first + level(value, shares.len() - 1)),
             }
@@ -348,6 +348,33 @@ impl Cholesky {
             vector[i] = (vector[i] - known) / at(i, i);
         }
     }
+}
+
+/// 1 / (1 + exp(-x)), without overflow.
+///
+/// Here and below, exponentials and logarithms are those of `libm`, not of the system: a stored model scores to the same bits on
+/// every machine.
+pub(crate) fn sigmoid(x: f64) -> f64 {
+    if x >= 0.0 {
+        1.0 / (1.0 + libm::exp(-x))
+    } else {
+        let e = libm::exp(x);
+        e / (1.0 + e)
+    }
+}
+
+/// log(1 + exp(x)), without overflow (Mächler 2012, equation 10).
+pub(crate) fn log_one_plus_exp(x: f64) -> f64 {
+    if x > 33.3 { x } else { libm::log1p(libm::exp(x)) }
+}
+
+/// Turns margins into probabilities; returns the logarithm of the sum of their exponentials.
+pub(crate) fn softmax(margins: &mut [f64]) -> f64 {
+    let greatest = margins.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    margins.iter_mut().for_each(|margin| *margin = libm::exp(*margin - greatest));
+    let total: f64 = margins.iter().sum();
+    margins.iter_mut().for_each(|margin| *margin /= total);
+    greatest + libm::log(total)
 }
 
 #[cfg(test)]

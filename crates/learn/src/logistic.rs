@@ -5,7 +5,7 @@
 
 use crate::error::LearnError;
 use crate::fit::{Fit, Progress};
-use crate::linalg::{Cholesky, Design, Normal, Row, Sums};
+use crate::linalg::{Cholesky, Design, Normal, Row, Sums, log_one_plus_exp, sigmoid, softmax};
 use crate::matrix::{Encoder, Rows};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -85,7 +85,7 @@ impl Problem<'_> {
         let positives: f64 =
             (0..self.codes.len()).filter(|&at| self.codes[at] == 1).map(|at| self.fit.weight(at)).sum();
         let share = (positives / self.total).clamp(1e-9, 1.0 - 1e-9);
-        coefficients[0] = (share / (1.0 - share)).ln();
+        coefficients[0] = libm::log(share / (1.0 - share));
         let mut now = sums(&coefficients);
         for iteration in 1..=self.iterations_max {
             if self.is_flat(&now.vector) {
@@ -227,30 +227,6 @@ fn along(from: &[f64], step: &[f64], length: f64) -> Vec<f64> {
 
 fn minus(a: &[f64], b: &[f64]) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| a - b).collect()
-}
-
-/// 1 / (1 + exp(-x)), without overflow.
-fn sigmoid(x: f64) -> f64 {
-    if x >= 0.0 {
-        1.0 / (1.0 + (-x).exp())
-    } else {
-        let e = x.exp();
-        e / (1.0 + e)
-    }
-}
-
-/// log(1 + exp(x)), without overflow (Mächler 2012, equation 10).
-fn log_one_plus_exp(x: f64) -> f64 {
-    if x > 33.3 { x } else { x.exp().ln_1p() }
-}
-
-/// Turns margins into probabilities; returns the logarithm of the sum of their exponentials.
-fn softmax(margins: &mut [f64]) -> f64 {
-    let greatest = margins.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    margins.iter_mut().for_each(|margin| *margin = (*margin - greatest).exp());
-    let total: f64 = margins.iter().sum();
-    margins.iter_mut().for_each(|margin| *margin /= total);
-    greatest + total.ln()
 }
 
 impl Logistic {

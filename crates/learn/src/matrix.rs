@@ -271,6 +271,9 @@ impl Encoder {
     pub(crate) fn matrix<T: Cell>(&self, features: &RecordBatch, rows: Rows<'_>) -> Result<Vec<T>, LearnError> {
         let arrays = self.resolve(features)?;
         let mut cells = vec![T::default(); rows.len() * self.width];
+        if cells.is_empty() {
+            return Ok(cells);
+        }
         if rows.len() <= BLOCK_ROWS {
             self.fill(&arrays, rows, 0, &mut cells);
         } else {

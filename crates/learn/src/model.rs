@@ -30,7 +30,7 @@ const BLOCK_ROWS: usize = 4_096;
 
 /// What a learner leaves behind.
 pub(crate) enum Fitted {
-    Gbdt(Box<Gbdt>),
+    Gbdt(Gbdt),
     Logistic(Logistic),
     Linear(Linear),
     Baseline(Baseline),
@@ -89,6 +89,17 @@ impl Fitted {
         }
     }
 
+    /// Whether all its numbers are; sums over the training rows can overflow.
+    pub(crate) fn is_finite(&self) -> bool {
+        let finite = |values: &[f64]| values.iter().all(|value| value.is_finite());
+        match self {
+            Fitted::Gbdt(model) => model.is_finite(),
+            Fitted::Logistic(model) => model.coefficients.iter().all(|coefficients| finite(coefficients)),
+            Fitted::Linear(model) => finite(&model.coefficients),
+            Fitted::Baseline(model) => finite(&model.values),
+        }
+    }
+
     pub(crate) fn rounds(&self) -> usize {
         match self {
             Fitted::Gbdt(model) => model.header.rounds,
@@ -119,7 +130,8 @@ impl Model {
         };
         let columns = encoder.width();
         let fits = match &fitted {
-            Fitted::Gbdt(_) | Fitted::Baseline(_) => true,
+            Fitted::Gbdt(model) => model.fits(columns),
+            Fitted::Baseline(_) => true,
             Fitted::Logistic(model) => model.fits(columns, wanted),
             Fitted::Linear(model) => model.fits(columns),
         };
@@ -151,7 +163,7 @@ impl Model {
                 self.encoder.resolve(features)?;
                 baseline.values.repeat(rows)
             }
-            Fitted::Gbdt(model) => model.score(&self.encoder.matrix::<f32>(features, Rows::All(rows))?, columns)?,
+            Fitted::Gbdt(model) => model.score(&self.encoder.matrix::<f32>(features, Rows::All(rows))?),
             Fitted::Linear(model) => {
                 let cells = self.encoder.matrix::<f64>(features, Rows::All(rows))?;
                 score(&cells, columns, 1, |cells, row, scores| scores[0] = model.score(cells, row))
@@ -213,7 +225,7 @@ impl Model {
     /// training rows; of several classes the root of the sum of squares). Empty for the baseline.
     pub fn importances(&self) -> Vec<(String, f64)> {
         let mut importances = match &self.fitted {
-            Fitted::Gbdt(model) => self.encoder.by_input(&model.gains(self.encoder.width())),
+            Fitted::Gbdt(model) => self.encoder.by_input(&model.header.gains),
             Fitted::Logistic(model) => roots(self.encoder.by_input(&model.variances())),
             Fitted::Linear(model) => roots(self.encoder.by_input(&model.design.variances(&model.coefficients))),
             Fitted::Baseline(_) => Vec::new(),
@@ -268,9 +280,7 @@ impl Model {
         let (header, trees) = rest.split_at_checked(length).ok_or(damaged("it ends too early"))?;
         let header: Header = serde_json::from_slice(header).map_err(|_| damaged("its header cannot be read"))?;
         let (learner, fitted) = match header.fitted {
-            FittedHeader::Gbdt(gbdt) => {
-                (Learner::Gbdt, Fitted::Gbdt(Box::new(Gbdt::from_parts(gbdt, trees, header.inputs.width())?)))
-            }
+            FittedHeader::Gbdt(gbdt) => (Learner::Gbdt, Fitted::Gbdt(Gbdt::from_parts(gbdt, trees)?)),
             FittedHeader::Logistic(model) => (Learner::Logistic, Fitted::Logistic(model)),
             FittedHeader::Linear(model) => (Learner::Linear, Fitted::Linear(model)),
             FittedHeader::Baseline(model) => (Learner::Baseline, Fitted::Baseline(model)),

@@ -82,6 +82,7 @@ fn a_row_alone_scores_as_in_a_batch() {
             assert_eq!(one.score()[0].to_bits(), all.score()[row].to_bits(), "{options:?}");
             assert_eq!(one.codes(), if all.codes().is_empty() { &[] } else { &all.codes()[row..=row] });
         }
+        assert_eq!(model.predict(&features.slice(0, 0)).unwrap().into_struct().len(), 0);
         let few = model.predict(&features.slice(10, 50)).unwrap();
         assert_eq!(few.score(), &all.score()[10..60]);
         let output = all.into_struct();
@@ -147,6 +148,16 @@ fn numbers_of_any_size_are_learned() {
         // The absolute value bends where a line cannot; 5% of `a` are missing.
         assert!(trees["r2"] > 0.85 && line["r2"] < 0.6, "{trees:?} {line:?}");
         assert!(baseline["r2"].abs() < 0.05 && line["rmse"] < baseline["rmse"], "{line:?} {baseline:?}");
+    }
+}
+
+#[test]
+fn numbers_too_large_to_add_up_are_refused() {
+    let (features, _) = payments(50);
+    let target: ArrayRef = Arc::new(Float64Array::from(vec![f64::MAX; 50]));
+    for learner in [Learner::Gbdt, Learner::Linear, Learner::Baseline] {
+        let error = learn(&features, &target, &[Part::Train; 50], &regression(learner, &[])).unwrap_err();
+        assert_eq!(error, LearnError::TargetRange, "{learner}");
     }
 }
 
