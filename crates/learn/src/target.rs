@@ -145,7 +145,7 @@ fn number_of(order: i128) -> f64 {
     f64::from_bits((if bits < 0 { bits ^ i64::MAX } else { bits }) as u64)
 }
 
-/// The class values of a plain column whose type [`is_class_type`] accepts.
+/// The class values of a plain column whose type [`fits`] classification.
 fn keys(array: &ArrayRef) -> Keys<'_> {
     let rows = 0..array.len();
     macro_rules! integers {
