@@ -33,7 +33,13 @@ const fn real(name: &'static str, default: f64, min: f64, max: f64, what: &'stat
 const GBDT: &[Param] = &[
     whole("rounds", 300.0, 1.0, 100_000.0, "The most rounds of boosting; 100 when there is no valid part to stop by."),
     real("learning_rate", 0.1, 1e-6, 1.0, "How much of each tree is added."),
-    whole("depth", 6.0, 0.0, 64.0, "The deepest a tree grows; 0 is no limit and needs `leaves`, which by itself means no limit too."),
+    whole(
+        "depth",
+        6.0,
+        0.0,
+        64.0,
+        "The deepest a tree grows; 0 is no limit and needs `leaves`, which by itself means no limit too.",
+    ),
     whole(
         "leaves",
         0.0,
