@@ -19,7 +19,6 @@ use pelton_runner::{Context, RunOutcome};
 use pelton_serve::Receipt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,8 +30,8 @@ const MODELS: [&str; 2] = ["fraud", "fraud_plain"];
 pub(crate) async fn demo(args: &Demo, session: &Session, out: &Out) -> Result<u8, Reports> {
     let began = Instant::now();
     let options = Options { rows: args.rows, seed: args.seed };
-    out.line(page::title(&options, &args.dir, out.data_style));
     let written = files_of(args, &options, out)?;
+    out.line(page::title(&options, &args.dir, out.data_style));
     let root = std::path::absolute(&args.dir).map_err(|error| files::unreadable("find", &args.dir, &error))?;
     let project = Arc::new(pelton_project::load(&root)?);
     let ctx = Arc::new(session.context_of(project)?);
@@ -108,8 +107,7 @@ fn files_of(args: &Demo, options: &Options, out: &Out) -> Result<Mark, Reports> 
     }
     let shown = folder.display();
     let not_empty = Report::error("folder-not-empty", format!("folder `{shown}` is not empty"));
-    let other = PathBuf::from(format!("{shown}-{}-{}", options.rows, options.seed));
-    let hint = format!("pelton demo --dir {}", other.display());
+    let hint = format!("pelton demo --dir pelton-demo-{}-{}", options.rows, options.seed);
     let found = std::fs::read(folder.join(MARK)).ok().and_then(|text| serde_json::from_slice::<Mark>(&text).ok());
     match found {
         Some(mark) if (mark.rows, mark.seed) == (options.rows, options.seed) => Ok(mark),

@@ -37,9 +37,11 @@ pub(crate) fn checked(found: &Checked, style: Style) -> String {
 
 fn columns_text(columns: &[TypedColumn], time: Option<&str>, style: Style) -> String {
     let mut sheet = Sheet::new().indent(4);
-    for column in columns {
-        let optional = if time == Some(column.name.as_str()) { "default: when the request arrives" } else { "" };
-        sheet.row([column.name.as_str(), &column.data_type, optional]);
+    for column in columns.iter().filter(|column| time != Some(column.name.as_str())) {
+        sheet.row([column.name.as_str(), &column.data_type]);
+    }
+    if let Some(time) = time {
+        sheet.row([time, "timestamp", "default: when the request arrives"]);
     }
     sheet.text(style)
 }
@@ -79,7 +81,7 @@ mod tests {
             ],
             endpoints: vec![EndpointTypes {
                 model: "churn".into(),
-                request: vec![column("customer_id", "bigint"), column("at", "timestamp")],
+                request: vec![column("customer_id", "bigint")],
                 time: Some("at".into()),
                 features: vec!["spend.spend_30d".into(), "spend.orders_30d".into()],
                 answer: vec![column("prediction", "boolean"), column("score", "double")],

@@ -16,6 +16,8 @@ use std::path::Path;
 
 /// How many reasons of one node are shown.
 const REASONS_MAX: usize = 8;
+/// How many files of each source a receipt shows.
+const FILES_MAX: usize = 2;
 /// How many features of a receipt are shown.
 const FEATURES_MAX: usize = 8;
 
@@ -180,7 +182,7 @@ pub(crate) fn receipt(request: &str, found: &Receipt, style: Style) -> String {
         text.push_str(&format!("    and {}\n", words::counted(more as u64, "more feature")));
     }
     text.push_str("  trained on\n");
-    for line in training(&found.training, style).lines() {
+    for line in training(&found.training, FILES_MAX, style).lines() {
         text.push_str(&format!("  {line}\n"));
     }
     text

@@ -43,7 +43,7 @@ pub(crate) fn outcome(ended: &RunOutcome, style: Style) -> String {
         text.push('\n');
     }
     let published = match (ended.published, ended.publication) {
-        (true, Some(id)) => style.green(&format!("published {id}")) + &format!(" to `{}`", ended.environment),
+        (true, Some(id)) => format!("{}: publication {id} of `{}`", style.green("published"), ended.environment),
         (_, Some(id)) => format!("nothing new is published, `{}` stays at publication {id}", ended.environment),
         (_, None) => format!("nothing is published in `{}`", ended.environment),
     };
@@ -106,7 +106,7 @@ mod tests {
 built    2  orders, spend
 skipped  1  customers
 
-published 4 to `main`   run 0198   1.2 s
+published: publication 4 of `main`   run 0198   1.2 s
 "
         );
     }

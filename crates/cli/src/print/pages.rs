@@ -153,14 +153,23 @@ pub(crate) fn decisions(node: &NodeName, decisions: &[PastDecision], style: Styl
     let mut sheet = Sheet::new();
     for past in decisions {
         let action = past.decision.action.as_str();
+        let mut reason = past.decision.reason.clone();
+        // What was meant to happen did not: how it ended is the answer.
+        if let Some(end) = past.decision.detail["summary"].as_str().filter(|end| *end != reason && !is_good(action)) {
+            reason = format!("{reason}; {end}");
+        }
         sheet.row([
             Cell::from(format_time_us(past.at_us)),
             Cell::painted(action, style.action(action, action)),
-            Cell::from(past.decision.reason.as_str()),
+            Cell::from(reason),
             Cell::painted(format!("run {}", past.run), style.dim(&format!("run {}", past.run))),
         ]);
     }
     sheet.text(style)
+}
+
+fn is_good(action: &str) -> bool {
+    ["built", "skipped", "reused"].contains(&action)
 }
 
 /// Past decisions as JSON.

@@ -31,7 +31,7 @@ pub(crate) fn receipt(found: &Receipt, style: Style) -> String {
     }
     section(&mut text, "features, as they were looked up", &(features.text(style) + &unknown), style);
     section(&mut text, "derived", &values(&found.derived, style), style);
-    section(&mut text, "trained on", &training(&found.training, style), style);
+    section(&mut text, "trained on", &training(&found.training, usize::MAX, style), style);
     text
 }
 
@@ -65,8 +65,8 @@ pub(crate) fn value_text(value: &Value) -> String {
     }
 }
 
-/// Every version that the model came from, with its files.
-pub(crate) fn training(versions: &[TrainingVersion], style: Style) -> String {
+/// Every version that the model came from, each source with so many of its files.
+pub(crate) fn training(versions: &[TrainingVersion], files_max: usize, style: Style) -> String {
     let mut sheet = Sheet::new().indent(2);
     for version in versions {
         let what = if version.kind == "model" { "examples" } else { "rows" };
@@ -77,7 +77,7 @@ pub(crate) fn training(versions: &[TrainingVersion], style: Style) -> String {
             Cell::from(format!("{} {what}", words::count(version.rows))),
             Cell::painted(version.digest.to_string(), style.dim(&version.digest.to_string())),
         ]);
-        for file in &version.files {
+        for file in version.files.iter().take(files_max) {
             sheet.row([
                 Cell::from(""),
                 Cell::from(format!("  {}", words::visible(&file.path))),
@@ -85,6 +85,9 @@ pub(crate) fn training(versions: &[TrainingVersion], style: Style) -> String {
                 Cell::from(format!("{} rows", words::count(file.rows))),
                 Cell::painted(file.digest.to_string(), style.dim(&file.digest.to_string())),
             ]);
+        }
+        if version.files.len() > files_max {
+            sheet.row([String::new(), format!("  and {} more files", version.files.len() - files_max)]);
         }
     }
     sheet.text(style)

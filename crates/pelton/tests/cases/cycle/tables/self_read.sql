@@ -1,0 +1,1 @@
+select self_read.x from self_read

@@ -1,0 +1,6 @@
+/* pelton
+task = "classification"
+target = "y"
+key = ["grp"]
+*/
+select grp, x, y from points

@@ -1,0 +1,6 @@
+/* pelton
+task = "classification"
+target = "y"
+key = ["id"]
+*/
+select id, x, y from points where y

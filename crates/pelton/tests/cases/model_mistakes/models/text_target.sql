@@ -1,0 +1,6 @@
+/* pelton
+task = "regression"
+target = "word"
+key = ["id"]
+*/
+select id, x, 'a' as word from points

@@ -1,0 +1,4 @@
+/* pelton
+build = full
+*/
+select order_id from orders

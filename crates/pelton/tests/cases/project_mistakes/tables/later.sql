@@ -1,0 +1,4 @@
+/* pelton
+build = "merge"
+*/
+select order_id from orders

@@ -1,0 +1,4 @@
+/* pelton
+tags = ["daily"]
+*/
+select customer_id, sum(amount) as total from orders group by customer_id

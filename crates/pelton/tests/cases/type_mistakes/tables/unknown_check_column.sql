@@ -1,0 +1,5 @@
+/* pelton
+[checks]
+positive = "amout > 0"
+*/
+select order_id, amount from orders

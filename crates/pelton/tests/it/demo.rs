@@ -1,0 +1,41 @@
+//! `pelton demo`, small.
+
+use crate::program::{PELTON, pelton, stderr, stdout};
+
+#[test]
+fn the_demo_ends_with_a_receipt_and_its_second_run_builds_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["demo", "--dir", "demo", "--rows", "20000"];
+    let first = pelton(folder.path(), &arguments);
+    let text = stdout(&first);
+    assert_eq!(first.status.code(), Some(0), "{text}{}", stderr(&first));
+    for section in ["raw files", "checked tables", "in quarantine", "models", "a prediction", "its receipt", "try next"]
+    {
+        assert!(text.lines().any(|line| line == section), "no section `{section}` in\n{text}");
+    }
+    let line = |begin: &str| {
+        text.lines().find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("no `{begin}` in\n{text}"))
+    };
+    let score: f64 = line("prediction  ").split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!((0.0..=1.0).contains(&score), "{score}");
+    assert_eq!(line("re-scored:"), "re-scored: same bits");
+    assert!(line("demo finished in ").ends_with('s'));
+
+    // What it says to try works as it stands.
+    let next: Vec<&str> = text.lines().skip_while(|line| *line != "try next").skip(1).map(str::trim).collect();
+    assert_eq!(next.len(), 3, "{next:?}");
+    for line in next {
+        assert!(line.starts_with(PELTON), "{line}");
+        let output = std::process::Command::new("sh").arg("-c").arg(line).current_dir(folder.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{line}\n{}", stderr(&output));
+    }
+
+    let again = pelton(folder.path(), &arguments);
+    assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+    assert!(!stderr(&again).contains("built"), "{}", stderr(&again));
+    assert!(stdout(&again).contains("written by an earlier demo"), "{}", stdout(&again));
+    assert!(stdout(&again).contains("re-scored: same bits"), "{}", stdout(&again));
+    let other = pelton(folder.path(), &["demo", "--dir", "demo", "--rows", "30000"]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(stderr(&other).starts_with("error[folder-not-empty]: folder `demo` is not empty\n"), "{}", stderr(&other));
+}
