@@ -24,7 +24,8 @@ try:
     address = f"127.0.0.1:{found[1]}"
 
     body = json.loads(next((demo / "requests").glob("*suspicious*.json")).read_text())
-    row = body["rows"][0]
+    # A tensor of this client cannot say that a value is missing, so every column has one.
+    row = {name: "unknown" if value is None else value for name, value in body["rows"][0].items()}
 
     def post(path, body):
         request = urllib.request.Request(
@@ -41,8 +42,8 @@ try:
                    "INT16": numpy.int16, "INT8": numpy.int8, "BOOL": numpy.bool_}
     for tensor in client.get_model_metadata("fraud")["inputs"]:
         name, datatype = tensor["name"], tensor["datatype"]
-        if row.get(name) is None:
-            continue
+        if name not in row:
+            continue  # the key is optional
         if datatype == "BYTES":
             data = numpy.array([str(row[name])], dtype=object)
         else:
