@@ -31,7 +31,7 @@ fn versions(ctx: &Context, environment: &str, as_of: Option<AsOf>) -> Result<Ver
             if found.is_none() {
                 let message = format!("environment `{environment}` has no publication {id}");
                 return Err(Report::error("unknown-version", message)
-                    .hint("pelton query \"select id, at from pelton.publications\""));
+                    .hint("pelton query \"select publication, published_at from pelton.publications\""));
             }
             found
         }
@@ -40,7 +40,7 @@ fn versions(ctx: &Context, environment: &str, as_of: Option<AsOf>) -> Result<Ver
             let Some(newest) = past.iter().filter(|head| head.at_us <= us).max_by_key(|head| head.id) else {
                 let message = format!("environment `{environment}` had no publication at {}", format_time_us(us));
                 return Err(Report::error("unknown-version", message)
-                    .hint("pelton query \"select id, at from pelton.publications\""));
+                    .hint("pelton query \"select publication, published_at from pelton.publications\""));
             };
             state.publication(newest.id).map_err(store)?
         }

@@ -39,3 +39,12 @@ fn the_demo_ends_with_a_receipt_and_its_second_run_builds_nothing() {
     assert_eq!(other.status.code(), Some(2));
     assert!(stderr(&other).starts_with("error[folder-not-empty]: folder `demo` is not empty\n"), "{}", stderr(&other));
 }
+
+#[test]
+fn a_demo_too_small_to_learn_from_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = pelton(folder.path(), &["demo", "--dir", "demo", "--rows", "2000"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("error[gate-not-met]: model `fraud`"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("pass a larger `--rows`"), "{}", stderr(&output));
+}

@@ -5,6 +5,7 @@
 
 mod cases;
 mod demo;
+mod learning;
 mod pipes;
 mod program;
 mod runs;
