@@ -15,9 +15,6 @@ mod print;
 mod session;
 mod usage;
 
-#[cfg(test)]
-mod tests;
-
 pub use session::{EngineLimits, MakeEngine};
 pub use usage::commands_markdown;
 

@@ -1,4 +1,4 @@
-//! `pelton plan`: what a run would do, and why; nothing is written.
+//! `pelton plan`: what a run would do, and why; nothing is built.
 
 use crate::args::Plan;
 use crate::print::{Out, pages};

@@ -1,1 +1,0 @@
-//! Commands that need no engine, against folders of their own.
