@@ -81,8 +81,6 @@ codes! {
         "Its rows were replaced by the new content's, and the report names the file, so that nobody is surprised."
     "contract-broken" No "A source breaks a contract that is frozen."
         "With `freeze`, the first difference stops the run before anything is published."
-    "duplicate-key" No "Rows of a source share a key that is declared unique."
-        "The first row by file and line is kept, the others go to quarantine."
 
     // Runs.
     "check-failed" No "Staged rows break a check."

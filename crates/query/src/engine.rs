@@ -146,8 +146,7 @@ impl QueryError {
                     Some(table) => format!("table `{table}` has no column `{name}`"),
                     None => format!("{subject} names a column `{name}` that none of its inputs has"),
                 };
-                let report =
-                    Report::error("unknown-column", message).suggest(name, known.iter().map(String::as_str));
+                let report = Report::error("unknown-column", message).suggest(name, known.iter().map(String::as_str));
                 if known.is_empty() { report } else { report.note(format!("columns: {}", list(known))) }
             }
             QueryError::UnknownFunction { name, suggestion } => {

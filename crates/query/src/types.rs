@@ -58,8 +58,19 @@ pub fn parse(text: &str) -> Result<DataType, String> {
 
 fn unknown(text: &str) -> String {
     const KNOWN: [&str; 13] = [
-        "boolean", "tinyint", "smallint", "int", "bigint", "real", "double", "decimal(p,s)", "text", "bytes", "date",
-        "timestamp", "struct<name type, ...>",
+        "boolean",
+        "tinyint",
+        "smallint",
+        "int",
+        "bigint",
+        "real",
+        "double",
+        "decimal(p,s)",
+        "text",
+        "bytes",
+        "date",
+        "timestamp",
+        "struct<name type, ...>",
     ];
     match pelton_base::suggest::did_you_mean(text, KNOWN) {
         Some(known) => format!("`{text}` is not a type; did you mean `{known}`?"),
@@ -165,7 +176,8 @@ mod tests {
 
     #[test]
     fn names_survive_a_round_trip() {
-        for text in ["boolean", "bigint", "decimal(12,2)", "text[]", "timestamp", "struct<a bigint, b decimal(5,1)[]>"] {
+        for text in ["boolean", "bigint", "decimal(12,2)", "text[]", "timestamp", "struct<a bigint, b decimal(5,1)[]>"]
+        {
             assert_eq!(name(&parse(text).unwrap()), text);
         }
         assert!(parse("bigit").unwrap_err().contains("did you mean `bigint`"));

@@ -493,7 +493,7 @@ fn summary(version: &VersionRecord, report: Option<&ModelReport>) -> String {
     if version.detail.get("view").is_some() {
         return "view".into();
     }
-    let mut text = format!("{} rows", thousands(version.rows));
+    let mut text = format!("{} {}", thousands(version.rows), if version.rows == 1 { "row" } else { "rows" });
     if version.quarantined > 0 {
         text.push_str(&format!(", {} quarantined", thousands(version.quarantined)));
     }
@@ -508,7 +508,7 @@ fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

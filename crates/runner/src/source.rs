@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 
 /// The files of a source against those that a version took in.
 pub(crate) struct Changes {
@@ -113,12 +113,15 @@ pub(crate) async fn build(
         let report = Report::warning("changed-file", format!("`{}` changed since it was taken in", file.path));
         building.warn(report.note(format!("its rows of `{}` were replaced by those of the new content", node.name)));
     }
-    let mut columns = match previous {
-        Some(head) => catalog::load(ctx, &head.id)?.columns,
-        None => Vec::new(),
+    let (mut columns, untyped) = match previous {
+        Some(head) => {
+            let version = catalog::load(ctx, &head.id)?;
+            (version.columns.clone(), untyped_of(&version))
+        }
+        None => (Vec::new(), Vec::new()),
     };
     let id = VersionId::of(&node.name, settings_digest(source), building.run);
-    let mut read = read(building, node, source, &id, "", &changes, &columns).await?;
+    let mut read = read(building, node, source, &id, "", &changes, (&columns, &untyped)).await?;
     if !read.intake.widened.is_empty() && !changes.kept.is_empty() {
         // A wider type reads text that the narrower one had already changed (`007`): all files are read once more.
         for file in &read.files {
@@ -129,14 +132,19 @@ pub(crate) async fn build(
         changes.new = changes.all.clone();
         changes.changed.clear();
         columns = ColumnType::of(&read.intake.schema);
-        read = self::read(building, node, source, &id, "-w", &changes, &columns).await?;
+        read = self::read(building, node, source, &id, "-w", &changes, (&columns, &[])).await?;
     }
     let schema = read.intake.schema.clone();
     let mut files = keep(building, node, &id, changes.kept, &schema).await?;
     files.extend(read.files);
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    let version = commit(building, node, source, id, schema, &files).await?;
-    Ok(version)
+    commit(building, node, source, id, (schema, read.intake.untyped), &files).await
+}
+
+/// The columns of a version that nobody declared and that never had a value.
+fn untyped_of(version: &VersionRecord) -> Vec<String> {
+    let noted = version.detail.get("untyped").cloned().unwrap_or_default();
+    serde_json::from_value(noted).unwrap_or_default()
 }
 
 struct Read {
@@ -151,7 +159,7 @@ async fn read(
     id: &VersionId,
     part: &str,
     changes: &Changes,
-    columns: &[ColumnType],
+    (columns, untyped): (&[ColumnType], &[String]),
 ) -> Result<Read, Reports> {
     let ctx = building.ctx;
     let mut files: Vec<InputFile> = changes.new.iter().chain(&changes.changed).cloned().collect();
@@ -160,7 +168,12 @@ async fn read(
         columns: ColumnType::schema(columns)
             .fields()
             .iter()
-            .map(|field| (field.name().clone(), field.data_type().clone()))
+            .map(|field| {
+                // A column that never had a value was stored as text, and still takes the type of the first one that comes.
+                let is_open = untyped.contains(field.name());
+                let data_type = if is_open { DataType::Null } else { field.data_type().clone() };
+                (field.name().clone(), data_type)
+            })
             .collect(),
         keys: kept_keys(ctx, node, source, &changes.kept, columns).await?,
     };
@@ -271,7 +284,7 @@ async fn commit(
     node: &Node,
     source: &Source,
     id: VersionId,
-    schema: SchemaRef,
+    (schema, untyped): (SchemaRef, Vec<String>),
     files: &[SourceFile],
 ) -> Result<VersionRecord, Reports> {
     let ctx = building.ctx;
@@ -301,7 +314,7 @@ async fn commit(
         quarantine: files.iter().flat_map(|file| file.quarantine.clone()).collect(),
         quarantined: files.iter().map(|file| file.quarantined).sum(),
         dropped: files.iter().map(|file| file.dropped).sum(),
-        detail: serde_json::json!({ "settings": settings_digest(source), "files": files.len() }),
+        detail: serde_json::json!({ "settings": settings_digest(source), "files": files.len(), "untyped": untyped }),
     };
     let info = vec![("run".to_string(), building.run.0.clone()), ("version".to_string(), version.id.0.clone())];
     let commit = Commit { schema, files: data, info };

@@ -26,7 +26,7 @@ pub(crate) async fn stage(
     let schema = pelton_store::stored_schema(&stream.schema).map_err(|error| error.report())?;
     let mut writer = writer(ctx, run, node, version, part, schema.clone()).map_err(|error| error.report())?;
     let (sender, mut receiver) = tokio::sync::mpsc::channel::<RecordBatch>(WAITING_BATCHES_MAX);
-    let writing = tokio::task::spawn_blocking(move || -> Result<Result<Staged, StoreError>, StageWriter> {
+    let writing = tokio::task::spawn_blocking(move || -> Result<Option<Staged>, StoreError> {
         let mut ended = false;
         while let Some(batch) = receiver.blocking_recv() {
             if batch.num_columns() == 0 && batch.num_rows() == 0 {
@@ -34,11 +34,11 @@ pub(crate) async fn stage(
                 break;
             }
             if let Err(error) = to_stored(&batch).and_then(|batch| writer.write(&batch)) {
-                return Ok(writer.abort().and(Err(error)));
+                return writer.abort().and(Err(error));
             }
         }
         // Without the end mark the stream failed: what was written is taken back.
-        if ended { Ok(writer.finish()) } else { Err(writer) }
+        if ended { writer.finish().map(Some) } else { writer.abort().map(|()| None) }
     });
     let mut failed = None;
     while let Some(batch) = stream.batches.next().await {
@@ -62,14 +62,11 @@ pub(crate) async fn stage(
     drop(sender);
     let done =
         writing.await.map_err(|_| Report::error("internal", format!("{subject}: the writer of files panicked")))?;
-    match (done, failed) {
-        (Ok(Ok(staged)), None) => Ok((schema, staged)),
-        (Ok(Err(error)), _) => Err(error.report()),
-        (Err(writer), failed) => {
-            let _ = writer.abort();
-            Err(failed.unwrap_or_else(|| Report::error("internal", format!("{subject}: its rows ended halfway"))))
-        }
-        (Ok(Ok(_)), Some(failed)) => Err(failed),
+    match (failed, done) {
+        (Some(failed), _) => Err(failed),
+        (None, Ok(Some(staged))) => Ok((schema, staged)),
+        (None, Ok(None)) => Err(Report::error("internal", format!("{subject}: its rows ended halfway"))),
+        (None, Err(error)) => Err(error.report()),
     }
 }
 

@@ -6,7 +6,7 @@ key      = ["transaction_id"]
 time     = "occurred_at"
 features = ["customer_profile", "customer_activity", "customer_device", "device_activity", "merchant_risk"]
 split    = { by = "time", test = "20%" }
-learner  = ["gbdt", "logistic"]
+learner  = "gbdt"
 accept   = ["average_precision >= 0.40", "average_precision >= current - 0.02"]
 
 [derive]
