@@ -3,7 +3,7 @@
 use crate::refusal::{Refusal, json};
 use crate::{v1, v2};
 use axum::Router;
-use axum::body::Body;
+use axum::body::BodyDataStream;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri, header};
@@ -20,6 +20,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+
+/// How much of a refused body is read, so that its client gets to the answer; a client that sends more sees a closed connection.
+const DISCARDED_BYTES_MAX: usize = 64 << 20;
 
 /// What the routes share; cheap to clone.
 #[derive(Clone)]
@@ -163,16 +166,18 @@ impl FromRequest<App> for Content {
             return Err(Report::error("invalid-request", message).into());
         }
         let told = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if told.is_some_and(|told| told > bytes_max) {
-            return Err(too_large(bytes_max));
+        let is_too_large = told.is_some_and(|told| told > bytes_max);
+        let mut chunks = request.into_body().into_data_stream();
+        let read = if is_too_large { Err(too_large(bytes_max)) } else { read(&mut chunks, bytes_max).await };
+        if read.is_err() {
+            discard(&mut chunks).await;
         }
-        read(request.into_body(), bytes_max).await.map(Content)
+        read.map(Content)
     }
 }
 
-async fn read(body: Body, bytes_max: u64) -> Result<Bytes, Refusal> {
+async fn read(chunks: &mut BodyDataStream, bytes_max: u64) -> Result<Bytes, Refusal> {
     let broken = |_| Refusal::from(Report::error("invalid-request", "the request's body ended before it was complete"));
-    let mut chunks = body.into_data_stream();
     let Some(first) = chunks.next().await.transpose().map_err(broken)? else { return Ok(Bytes::new()) };
     if first.len() as u64 > bytes_max {
         return Err(too_large(bytes_max));
@@ -188,6 +193,16 @@ async fn read(body: Body, bytes_max: u64) -> Result<Bytes, Refusal> {
         whole.extend_from_slice(&chunk);
     }
     Ok(if whole.is_empty() { first } else { whole.freeze() })
+}
+
+/// Takes the rest of a refused body off the wire, up to a limit: many clients read the answer only when they have sent everything.
+async fn discard(chunks: &mut BodyDataStream) {
+    let mut bytes = 0;
+    while bytes < DISCARDED_BYTES_MAX
+        && let Some(Ok(chunk)) = chunks.next().await
+    {
+        bytes += chunk.len();
+    }
 }
 
 fn too_large(bytes_max: u64) -> Refusal {

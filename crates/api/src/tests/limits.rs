@@ -32,6 +32,26 @@ async fn a_body_beyond_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_too_much_gets_to_read_why() {
+    let house = house();
+    let listener = bind("127.0.0.1", 0).await.unwrap();
+    let mut connection = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(serve(listener, house.app.clone(), async {
+        let _ = stopped.await;
+    }));
+    let body = vec![b' '; 3 << 20];
+    let head = format!("POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    connection.write_all(head.as_bytes()).await.unwrap();
+    connection.write_all(&body).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("body-too-large"), "{answer}");
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn rows_beyond_the_limit_are_refused() {
     let house = house();
     let row = json!({"customer_id": 7, "amount": 1, "channel": null});
