@@ -65,7 +65,7 @@ impl VisitorMut for Additions<'_> {
             return unsupported("predict takes a model and a table: predict(model, table)");
         };
         let Some(predict) = self.predicts.get(model) else {
-            return unsupported(&format!("there is no published model `{model}` to predict with"));
+            return ControlFlow::Break(QueryError::UnknownTable { name: model.clone() });
         };
         let alias = match alias {
             Some(alias) => alias.to_string(),

@@ -83,9 +83,13 @@ fn bind_all(ctx: &Context, versions: &Versions, text: &str) -> Result<Catalog, R
     Ok(catalog)
 }
 
-fn report<'a>(known: impl Iterator<Item = &'a str>, text: &str, error: &QueryError) -> Report {
+fn report<'a>(known: impl Iterator<Item = &'a str> + Clone, text: &str, error: &QueryError) -> Report {
     let report = error.report("the query");
     let report = match error {
+        // The name is there, but not as what `predict(model, table)` asks for.
+        QueryError::UnknownTable { name } if known.clone().any(|other| other == name) => {
+            Report::error("wrong-kind", format!("`{name}` is no model, so it cannot predict"))
+        }
         QueryError::UnknownTable { name } => report.suggest(name, known),
         _ => report,
     };
