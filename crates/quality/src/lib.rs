@@ -16,7 +16,7 @@ mod run;
 mod tests;
 
 pub use plan::{CheckPlan, STAGED, plan};
-pub use quarantine::{quarantine_rows, quarantine_schema};
+pub use quarantine::quarantine_rows;
 pub use report::report;
 pub use rule::{checked_columns, rule_text};
 pub use run::{CheckResult, Checked, Outcome, run};

@@ -8,29 +8,13 @@
 use crate::plan::{CheckPlan, Form, Item, STAGED, all_present};
 use crate::rule::{checked_columns, rule_text};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::Int64Type;
 use pelton_base::{Report, RunId};
 use pelton_query::sql;
 use std::sync::Arc;
 
 /// The column of [`CheckPlan::removed_select`] that says which check removed the row, counted from 0.
 pub(crate) const RULE: &str = "pelton_rule";
-
-/// The columns of every quarantine file.
-pub fn quarantine_schema() -> SchemaRef {
-    let text = |name: &str| Field::new(name, DataType::Utf8, true);
-    Arc::new(Schema::new(vec![
-        text("run"),
-        text("node"),
-        text("rule"),
-        text("reason"),
-        text("file"),
-        Field::new("line", DataType::Int64, true),
-        text("column"),
-        text("raw"),
-        Field::new("at", pelton_query::types::timestamp(), true),
-    ]))
-}
 
 impl CheckPlan {
     /// The SELECT of the rows of `staged` that stay.
@@ -154,7 +138,7 @@ pub fn quarantine_rows(
         Arc::new(StringArray::from(raw)),
         Arc::new(times),
     ];
-    RecordBatch::try_new(quarantine_schema(), columns).map_err(|error| broken(error.to_string()))
+    RecordBatch::try_new(pelton_store::quarantine_schema(), columns).map_err(|error| broken(error.to_string()))
 }
 
 fn reason(item: &Item) -> String {

@@ -197,7 +197,7 @@ impl Typing<'_> {
         let typed = self
             .engine
             .analyze(&self.catalog, &select.sql)
-            .map_err(|error| crate::table::select_report(node, select.offset, &error))?;
+            .map_err(|error| crate::table::select_report(node, &error))?;
         let mut fields: Vec<Field> = Vec::with_capacity(typed.schema.fields().len());
         let mut mistakes = Reports::default();
         for field in typed.schema.fields() {

@@ -179,9 +179,7 @@ async fn training_set(
     let reads = node.reads.iter().map(|(name, _)| name.clone());
     let catalog = catalog::bind(ctx, &building.versions(), reads)?;
     let engine = ctx.engine.as_ref();
-    let typed = engine
-        .analyze(&catalog, &model.select.sql)
-        .map_err(|error| table::select_report(node, model.select.offset, &error))?;
+    let typed = engine.analyze(&catalog, &model.select.sql).map_err(|error| table::select_report(node, &error))?;
     let select: SchemaRef = pelton_store::stored_schema(&typed.schema).map_err(crate::context::reports)?;
     let relation = Relation::View(model.select.sql.clone());
     building.check_staged(node, &select, &model.checks, &relation, &catalog, id).await?;
@@ -210,7 +208,7 @@ async fn training_set(
         // The order of examples is part of what is learned: without a key, all columns give it.
         order_by: if key.is_empty() { names } else { key },
     };
-    let failed = |error: QueryError| Reports::from(table::select_report(node, model.select.offset, &error));
+    let failed = |error: QueryError| Reports::from(table::select_report(node, &error));
     let stream = engine.query(&catalog, &training_sql(&labels, &uses)).await.map_err(failed)?;
     let schema = pelton_store::stored_schema(&stream.schema).map_err(crate::context::reports)?;
     let batches = collect(stream).await.map_err(failed)?;

@@ -9,8 +9,8 @@ use pelton_features::{
 };
 use pelton_query::{Catalog, Relation, sql};
 use pelton_serve::{
-    Endpoint, Endpoints, Features, Loader, Log, LogSettings, Looked, Lookup, Package, Pipeline, ReceiptSource,
-    Receipts, Switch, package_of,
+    Endpoint, Endpoints, Features, Followed, Loader, Log, LogSettings, Looked, Lookup, Package, Pipeline,
+    ReceiptSource, Receipts, Switch, package_of,
 };
 use pelton_store::VersionRecord;
 use std::collections::BTreeMap;
@@ -66,30 +66,23 @@ impl Serving {
         on_mistake: impl Fn(&Report) + Send + Sync,
         on_switch: impl Fn(i64) + Send + Sync,
     ) {
-        let loader = self.loader();
-        let mut look = tokio::time::interval(WATCH_EVERY);
+        let following =
+            pelton_serve::follow(
+                self.switch.clone(),
+                Arc::new(self.loader()),
+                WATCH_EVERY,
+                |followed| match followed {
+                    Followed::Switched { to, .. } => on_switch(to),
+                    Followed::Failed(mistake) => on_mistake(&mistake),
+                },
+            );
         let mut drain = tokio::time::interval(DRAIN_EVERY);
-        // The publication that could not be loaded, so that its mistake is told once.
-        let mut refused = None;
-        tokio::pin!(stop);
+        tokio::pin!(stop, following);
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                _ = look.tick() => match loader.current() {
-                    Ok(Some(id)) if id != self.switch.get().publication && refused != Some(id) => match loader.load() {
-                        Ok(endpoints) => {
-                            let id = endpoints.publication;
-                            self.switch.set(endpoints);
-                            on_switch(id);
-                        }
-                        Err(mistake) => {
-                            refused = Some(id);
-                            on_mistake(&mistake);
-                        }
-                    },
-                    Ok(_) => {}
-                    Err(mistake) => on_mistake(&mistake),
-                },
+                () = &mut following => {}
+                // A drain runs to its end: cancelled halfway it would leave its writer at work beside the last one below.
                 _ = drain.tick() => self.drain(&on_mistake).await,
             }
         }

@@ -87,27 +87,17 @@ pub(crate) async fn build(
 /// Starts the node's SELECT; its mistakes are told with their place in the file.
 async fn select(building: &Building<'_>, node: &Node, table: &Table, catalog: &Catalog) -> Result<BatchStream, Report> {
     let stream = building.ctx.engine.query(catalog, &table.select.sql).await;
-    stream.map_err(|error| select_report(node, table.select.offset, &error))
+    stream.map_err(|error| select_report(node, &error))
 }
 
-/// The report of a mistake in a node's SELECT.
-pub(crate) fn select_report(node: &Node, offset: usize, error: &QueryError) -> Report {
+/// The report of a mistake in a node's SELECT, with the word at its place underlined.
+pub(crate) fn select_report(node: &Node, error: &QueryError) -> Report {
     let report = error.report(&format!("{} `{}`", node.kind(), node.name));
-    match error.at().and_then(|(line, column)| place(node, offset, line, column)) {
-        Some(place) => report.at(place),
-        None if report.at.is_none() => report.at(node.place()),
-        None => report,
-    }
-}
-
-/// The place in the node's file of a line and column in its SELECT.
-fn place(node: &Node, offset: usize, line: usize, column: usize) -> Option<pelton_base::Place> {
-    let sql = node.text.get(offset..)?;
-    let line_start: usize = sql.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
-    let in_line: usize = sql.get(line_start..)?.chars().take(column.checked_sub(1)?).map(char::len_utf8).sum();
-    let start = line_start + in_line;
-    let word = sql[start..].find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).unwrap_or(sql.len() - start);
-    Some(pelton_base::Place::in_text(&node.file, &node.text, offset + start, offset + start + word.max(1)))
+    let Some((line, column)) = error.at() else { return report.at(node.place()) };
+    let mut place = node.place_in_select(line, column, 1);
+    let rest = place.text.iter().flat_map(|text| text.chars().skip(place.column.saturating_sub(1)));
+    place.length = rest.take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '.')).count().max(1);
+    report.at(place)
 }
 
 struct Kept {
@@ -150,10 +140,7 @@ async fn view(
     inputs: Vec<(pelton_base::NodeName, VersionId)>,
 ) -> Result<VersionRecord, Reports> {
     let ctx = building.ctx;
-    let typed = ctx
-        .engine
-        .analyze(&catalog, &table.select.sql)
-        .map_err(|error| select_report(node, table.select.offset, &error))?;
+    let typed = ctx.engine.analyze(&catalog, &table.select.sql).map_err(|error| select_report(node, &error))?;
     let schema: SchemaRef = pelton_store::stored_schema(&typed.schema).map_err(crate::context::reports)?;
     let relation = Relation::View(table.select.sql.clone());
     building.check_staged(node, &schema, &table.checks, &relation, &catalog, &id).await?;
