@@ -5,11 +5,15 @@ mod tidy;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let root =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf();
+    // Asked when it runs, not when it is compiled: checkouts that share a build folder share this program.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(std::path::PathBuf::from);
+    let Some(root) = manifest.as_deref().and_then(std::path::Path::parent) else {
+        eprintln!("run it as `cargo xtask`");
+        return ExitCode::from(2);
+    };
     match std::env::args().nth(1).as_deref() {
         Some("tidy") => {
-            let broken = tidy::check(&root);
+            let broken = tidy::check(root);
             for line in &broken {
                 eprintln!("{line}");
             }
