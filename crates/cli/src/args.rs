@@ -27,8 +27,24 @@ pub(crate) struct Common {
     pub(crate) project: Option<PathBuf>,
 
     /// The environment that is read and published to
-    #[arg(long, global = true, value_name = "NAME", default_value = "main", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        default_value = "main",
+        value_parser = environment,
+        help_heading = "Global options"
+    )]
     pub(crate) env: String,
+}
+
+/// An environment's name, as it can stand in a path, a URL and a shell without quotes.
+fn environment(name: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    match name.starts_with(|c: char| c.is_ascii_lowercase()) && name.len() <= 100 && name.chars().all(fits) {
+        true => Ok(name.to_string()),
+        false => Err("a name has lower-case letters, digits, `_` and `-`, and begins with a letter".into()),
+    }
 }
 
 /// The commands, in the order in which a newcomer meets them.
@@ -52,6 +68,14 @@ pub(crate) enum Command {
     Graph(Graph),
     /// Say why a node was built or skipped, the newest decision first
     Why(Why),
+    /// Compare two environments: nodes, columns, rows and metrics
+    Diff(Diff),
+    /// Publish everything of an environment to another one, in one step
+    Publish(Publish),
+    /// Go back to an earlier publication, in one step
+    Rollback(Rollback),
+    /// Name what no environment, receipt or retention rule needs; with `--yes`, remove it
+    Gc(Gc),
     /// Show the rows that broke a rule, each with its reason and its origin
     Quarantine(Quarantine),
     /// Score rows with a published model; every prediction gets a receipt
@@ -146,6 +170,9 @@ pub(crate) struct Plan {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) selection: Selection,
+    /// Go on after a rollback: build and publish although the environment was put back
+    #[arg(long)]
+    pub(crate) roll_forward: bool,
     #[command(flatten)]
     pub(crate) answer: Answer,
 }
@@ -227,9 +254,89 @@ pub(crate) struct Why {
     pub(crate) answer: Answer,
 }
 
+/// `pelton diff`
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// An environment, or a publication's number
+    #[arg(value_name = "ENV")]
+    pub(crate) left: String,
+    /// The one to compare it with
+    #[arg(value_name = "ENV")]
+    pub(crate) right: String,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// How many rows of each sort to show of a node; 0 compares no rows
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub(crate) rows: u32,
+    /// Exit with 1 when something differs
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// `pelton publish`
+#[derive(Debug, Args)]
+pub(crate) struct Publish {
+    /// The environment whose versions are published
+    #[arg(value_name = "ENV")]
+    pub(crate) from: String,
+    /// The environment that gets them [default: that of --env]
+    #[arg(long, value_name = "ENV")]
+    pub(crate) to: Option<String>,
+    /// Publish although the target has newer versions, which it then loses
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// `pelton rollback`
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// The publication whose state comes back [default: the one before]
+    #[arg(long, value_name = "PUBLICATION")]
+    pub(crate) to: Option<i64>,
+    /// List the publications, newest first, and change nothing
+    #[arg(long, conflicts_with = "to")]
+    pub(crate) list: bool,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// `pelton gc`
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// Remove what is named; without it nothing is removed
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Only name what would be removed, as without `--yes`
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
+    /// How long what was replaced is kept, such as `30 days`; less than a query takes can break it [default: `retention.keep`]
+    #[arg(long, value_name = "DURATION", value_parser = duration_us)]
+    pub(crate) keep: Option<i64>,
+    /// How many publications of each environment are kept whatever their age [default: `retention.publications`]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keep_publications: Option<u64>,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// `30 days` in microseconds.
+fn duration_us(text: &str) -> Result<i64, String> {
+    pelton_project::parse_duration_us(text)
+        .filter(|us| *us >= 0)
+        .ok_or_else(|| "a duration is written as `30 days` or `12 hours`".to_string())
+}
+
 /// `pelton quarantine`
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct Quarantine {
+    /// What to do with the rows, when not to show them.
+    #[command(subcommand)]
+    pub(crate) action: Option<QuarantineAction>,
     /// Only rows of this source or table
     #[arg(value_name = "NODE")]
     pub(crate) node: Option<String>,
@@ -239,6 +346,32 @@ pub(crate) struct Quarantine {
     /// How many rows to show
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) limit: u32,
+    /// Write all of the rows to a file, in the format of its ending: `.csv`, `.ndjson`, `.json` or `.parquet`
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["limit", "format"])]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// What can be done with quarantined rows.
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineAction {
+    /// Take rows of a source's quarantine in that can be read now, and run what reads it
+    Replay(Replay),
+}
+
+/// `pelton quarantine replay`
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// The source; of a table, what its rules removed is computed again when they changed
+    #[arg(value_name = "NODE")]
+    pub(crate) node: String,
+    /// Only rows that broke this rule, such as `data_type` or `duplicate_key`
+    #[arg(long, value_name = "CHECK")]
+    pub(crate) check: Option<String>,
+    /// An export of the quarantine whose `raw` was repaired: CSV, NDJSON or Parquet
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) answer: Answer,
 }
@@ -321,7 +454,14 @@ impl Command {
             Command::Run(command) => command.answer,
             Command::Show(command) => command.answer,
             Command::Why(command) => command.answer,
-            Command::Quarantine(command) => command.answer,
+            Command::Diff(command) => command.answer,
+            Command::Publish(command) => command.answer,
+            Command::Rollback(command) => command.answer,
+            Command::Gc(command) => command.answer,
+            Command::Quarantine(command) => match &command.action {
+                Some(QuarantineAction::Replay(replay)) => replay.answer,
+                None => command.answer,
+            },
             Command::Predict(command) => command.answer,
             Command::Receipt(command) => command.answer,
             Command::Config(command) => command.answer,

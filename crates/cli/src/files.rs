@@ -28,7 +28,10 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Report> {
 pub(crate) fn unreadable(action: &str, path: &Path, error: &std::io::Error) -> Report {
     let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
     let message = format!("cannot {action} `{}`", path.display());
-    Report::error(if full { "disk-full" } else { "unreadable-file" }, message).note(error.to_string())
+    // A pending file's own path is nothing that the reader named.
+    let reason = error.to_string();
+    let reason = reason.split_once(" at path ").map_or(reason.as_str(), |(reason, _)| reason);
+    Report::error(if full { "disk-full" } else { "unreadable-file" }, message).note(reason)
 }
 
 /// A file that appears under its name once it is complete; until then it stands beside it and goes when dropped.

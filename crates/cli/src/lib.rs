@@ -29,7 +29,7 @@ use std::sync::Arc;
 /// Must be called within a multi-threaded tokio runtime.
 pub async fn main(words: Vec<OsString>, make_engine: MakeEngine, clock: Arc<dyn Clock>) -> u8 {
     let out = Out::of_process();
-    let arguments = match args::Arguments::try_parse_from(&words) {
+    let arguments = match args::Arguments::try_parse_from(usage::with_texts(&words)) {
         Ok(arguments) => arguments,
         Err(error) => return end_of_usage(&out, &words, &error),
     };

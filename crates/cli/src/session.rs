@@ -75,15 +75,38 @@ impl Session {
         self.context_of(self.project()?)
     }
 
+    /// The checked project, for commands that tell what is published as well. Where a file of it has a mistake, the project
+    /// without its nodes, and the mistakes: what is published does not change while a file is being edited.
+    pub(crate) fn project_or_settings(&self) -> Result<(Arc<Project>, Reports), Reports> {
+        let root = self.root()?;
+        match pelton_project::load(&root) {
+            Ok(project) => Ok((Arc::new(project), Reports::default())),
+            Err(mistakes) => match pelton_project::load_settings(&root) {
+                Ok(settings) => Ok((Arc::new(settings), mistakes)),
+                Err(_) => Err(mistakes),
+            },
+        }
+    }
+
+    /// Everything for commands that look at a project and its warehouse; makes none.
+    pub(crate) fn context_to_read(&self, project: Arc<Project>) -> Result<Context, Reports> {
+        let engine = self.engine(&project)?;
+        Context::open_to_read(project, engine, self.clock.clone())
+    }
+
     /// As [`Session::context`], for a project that is loaded already.
     pub(crate) fn context_of(&self, project: Arc<Project>) -> Result<Context, Reports> {
         let engine = self.engine(&project)?;
         Context::open(project, engine, self.clock.clone())
     }
 
-    /// Everything for commands that read what was published.
+    /// Everything for commands that read what was published: of the project's files, only its settings.
     pub(crate) fn published(&self) -> Result<Context, Reports> {
-        let project = self.project()?;
+        self.published_of(Arc::new(pelton_project::load_settings(&self.root()?)?))
+    }
+
+    /// As [`Session::published`], for a project that is loaded already.
+    pub(crate) fn published_of(&self, project: Arc<Project>) -> Result<Context, Reports> {
         let engine = self.engine(&project)?;
         Context::open_existing(project, engine, self.clock.clone())
     }

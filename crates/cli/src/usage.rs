@@ -4,6 +4,7 @@ use crate::args::Arguments;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Arg, Command, CommandFactory};
 use pelton_base::Report;
+use std::ffi::OsString;
 use std::fmt::Write;
 
 /// What the parser has to say instead of arguments.
@@ -67,8 +68,21 @@ fn quoted(text: &str) -> String {
     text.replace('\'', "`")
 }
 
+/// The words for the parser. One that begins with a SQL comment is text, but the parser would take it for an option; it gets a space
+/// in front. No option has a space in its name, so a mistyped one is still found to be one.
+pub(crate) fn with_texts(words: &[OsString]) -> impl Iterator<Item = OsString> {
+    let is_text = |word: &str| {
+        let name = word.split_once('=').map_or(word, |(name, _)| name);
+        word.starts_with("--") && name.contains(char::is_whitespace)
+    };
+    words.iter().map(move |word| match word.to_str().filter(|word| is_text(word)) {
+        Some(text) => format!(" {text}").into(),
+        None => word.clone(),
+    })
+}
+
 /// Whether the words of a command line ask for JSON; for mistakes that keep it from being read properly.
-pub(crate) fn wants_json(words: &[std::ffi::OsString]) -> bool {
+pub(crate) fn wants_json(words: &[OsString]) -> bool {
     words.iter().any(|word| word == "--format=json")
         || words.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json")
 }
@@ -79,7 +93,10 @@ pub fn commands_markdown() -> String {
     root.build();
     let mut text = String::from(HEAD);
     for command in root.get_subcommands().filter(|command| command.get_name() != "help" && !command.is_hide_set()) {
-        command_markdown(&mut text, command);
+        command_markdown(&mut text, command.get_name(), command);
+        for action in command.get_subcommands().filter(|action| action.get_name() != "help") {
+            command_markdown(&mut text, &format!("{} {}", command.get_name(), action.get_name()), action);
+        }
     }
     let _ = writeln!(text, "\n## For every command\n");
     for argument in root.get_arguments().filter(|argument| argument.is_global_set()) {
@@ -102,9 +119,9 @@ change under `plan --exit-code`), and with **2** when it could not do it. `pelto
 Colour and live lines appear only on a terminal; `NO_COLOR` is obeyed.
 ";
 
-fn command_markdown(text: &mut String, command: &Command) {
+fn command_markdown(text: &mut String, name: &str, command: &Command) {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    let mut usage = format!("pelton {}", command.get_name());
+    let mut usage = format!("pelton {name}");
     for argument in command.get_positionals() {
         let name = value_name(argument);
         let many = if argument.get_action().takes_values()
@@ -126,7 +143,7 @@ fn command_markdown(text: &mut String, command: &Command) {
     if !options.is_empty() {
         usage.push_str(" [OPTIONS]");
     }
-    let _ = writeln!(text, "\n## `pelton {}`\n\n{about}.\n\n```\n{usage}\n```\n", command.get_name());
+    let _ = writeln!(text, "\n## `pelton {name}`\n\n{about}.\n\n```\n{usage}\n```\n");
     for argument in command.get_positionals().chain(options) {
         argument_markdown(text, argument);
     }
@@ -225,6 +242,24 @@ error[invalid-argument]: invalid value `70000` for `--port <PORT>`: 70000 is not
             assert!(matches!(said(&Arguments::try_parse_from(line.split(' ')).unwrap_err()), Said::Text(_)), "{line}");
         }
         assert!(matches!(said(&Arguments::try_parse_from(["pelton"]).unwrap_err()), Said::Help(_)));
+    }
+
+    #[test]
+    fn a_comment_is_text_and_a_mistyped_option_is_not() {
+        let parse = |words: &[&str]| {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            Arguments::try_parse_from(with_texts(&words))
+        };
+        for sql in ["-- what was spent\nselect 1", "--a = b\nselect 1", "--\nselect 1"] {
+            let arguments =
+                parse(&["pelton", "query", sql, "--format", "csv"]).unwrap_or_else(|error| panic!("{error}"));
+            let crate::args::Command::Query(query) = arguments.command else { panic!("no query") };
+            assert_eq!(query.sql.trim_start(), sql);
+        }
+        let Said::Mistake(mistake) = said(&parse(&["pelton", "query", "--fromat=csv", "select 1"]).unwrap_err()) else {
+            panic!("no mistake")
+        };
+        assert_eq!(mistake.hints, ["did you mean `--format`?"]);
     }
 
     #[test]

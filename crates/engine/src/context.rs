@@ -14,24 +14,22 @@ use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use pelton_query::{Catalog, QueryError, Relation};
 use sqlparser::ast::Statement;
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::{DataType, SchemaRef};
 
 /// A session state with a catalog's names bound.
 pub(crate) struct Bound<'a> {
-    state: SessionState,
+    state: &'a SessionState,
     catalog: &'a Catalog,
     scorers: HashMap<String, Arc<ScalarUDF>>,
-    /// Sources made so far, so that a table that is named twice is one object; and the views being planned, against cycles.
+    /// Sources made so far, so that a table that is named twice is one object.
     made: Mutex<HashMap<String, Arc<dyn TableSource>>>,
 }
 
 impl<'a> Bound<'a> {
-    pub(crate) fn new(base: &SessionState, catalog: &'a Catalog) -> Self {
-        let mut state = base.clone();
-        let now = catalog.now_us.and_then(time_of).unwrap_or_else(Utc::now);
-        state.execution_props_mut().query_execution_start_time = Some(now);
+    pub(crate) fn new(state: &'a SessionState, catalog: &'a Catalog) -> Self {
         let scorers = catalog
             .scorers
             .iter()
@@ -40,14 +38,51 @@ impl<'a> Bound<'a> {
         Bound { state, catalog, scorers, made: Mutex::default() }
     }
 
-    /// Plans a parsed SELECT.
+    /// Plans a parsed SELECT, and before it the views that it reads.
     pub(crate) fn plan(&self, statement: Statement) -> std::result::Result<LogicalPlan, QueryError> {
-        let options = ParserOptions::from(&self.state.config_options().sql_parser);
-        SqlToRel::new_with_options(self, options).sql_statement_to_plan(statement).map_err(error::translate)
+        // Planned where its name is met, a view would lie on the stack above all that read it.
+        let mut open = vec![(None, statement)];
+        while let Some((name, statement)) = open.pop() {
+            if let Some((view, sql)) = self.view_to_plan(&statement, &open, name.as_deref()) {
+                let of_view = rewrite::parse(&sql, &self.catalog.predicts)?;
+                open.extend([(name, statement), (Some(view), of_view)]);
+                continue;
+            }
+            let plan = self.plan_one(statement)?;
+            let Some(name) = name else { return Ok(plan) };
+            self.keep(&name, provider_as_source(Arc::new(ViewTable::new(plan, None))));
+        }
+        unreachable!("the SELECT itself has no name, and ends the loop")
     }
 
-    pub(crate) fn into_state(self) -> SessionState {
-        self.state
+    /// A view that a statement reads, that was not planned yet and is not open.
+    fn view_to_plan(
+        &self,
+        statement: &Statement,
+        open: &[(Option<String>, Statement)],
+        itself: Option<&str>,
+    ) -> Option<(String, String)> {
+        let made = self.made.lock().expect("no planning panics while it holds the lock");
+        let is_open = |view: &str| itself == Some(view) || open.iter().any(|(name, _)| name.as_deref() == Some(view));
+        let found = sqlparser::ast::visit_relations(statement, |name| {
+            let name =
+                name.0.iter().filter_map(|part| part.as_ident()).map(rewrite::fold).collect::<Vec<_>>().join(".");
+            match self.catalog.relations.get(&name) {
+                Some(Relation::View(sql)) if !made.contains_key(&name) && !is_open(&name) => {
+                    ControlFlow::Break((name, sql.clone()))
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        });
+        match found {
+            ControlFlow::Break(view) => Some(view),
+            ControlFlow::Continue(()) => None,
+        }
+    }
+
+    fn plan_one(&self, statement: Statement) -> std::result::Result<LogicalPlan, QueryError> {
+        let options = ParserOptions::from(&self.state.config_options().sql_parser);
+        SqlToRel::new_with_options(self, options).sql_statement_to_plan(statement).map_err(error::translate)
     }
 
     fn source(&self, name: &str) -> Result<Arc<dyn TableSource>> {
@@ -66,19 +101,25 @@ impl<'a> Bound<'a> {
                 Arc::new(provider::Files::new(schema.clone(), folder, files.clone())?)
             }
             Relation::Batches(schema, batches) => Arc::new(MemTable::try_new(schema.clone(), vec![batches.clone()])?),
-            Relation::View(sql) => {
-                let statement = rewrite::parse(sql, &self.catalog.predicts).map_err(external)?;
-                Arc::new(ViewTable::new(self.plan(statement).map_err(external)?, None))
-            }
+            // Views are planned before what reads them; one that is met here reads itself.
+            Relation::View(_) => return plan_err!("view `{name}` reads itself"),
         };
         let source = provider_as_source(provider);
-        self.made.lock().expect("no planning panics while it holds the lock").insert(name.to_string(), source.clone());
+        self.keep(name, source.clone());
         Ok(source)
+    }
+
+    fn keep(&self, name: &str, source: Arc<dyn TableSource>) {
+        self.made.lock().expect("no planning panics while it holds the lock").insert(name.to_string(), source);
     }
 }
 
-fn external(error: QueryError) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
+/// A state of a query's own, at the instant that the catalog says.
+pub(crate) fn state_at(base: &SessionState, catalog: &Catalog) -> SessionState {
+    let mut state = base.clone();
+    let now = catalog.now_us.and_then(time_of).unwrap_or_else(Utc::now);
+    state.execution_props_mut().query_execution_start_time = Some(now);
+    state
 }
 
 fn time_of(us: i64) -> Option<DateTime<Utc>> {

@@ -12,6 +12,7 @@ use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use pelton_query::{Commit, DataFile, QueryError, TableFiles, TableLocation};
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use url::Url;
 
@@ -47,8 +48,7 @@ pub(crate) async fn commit(location: &TableLocation, commit: Commit) -> Result<i
     let added = commit.files.iter().filter(|file| !present.contains(&file.path));
     actions.extend(added.map(|file| Action::Add(add(file))));
     if state.schema() != schema {
-        let metadata =
-            state.metadata().clone().with_schema(&schema).map_err(|error| damaged(location, &error.to_string()))?;
+        let metadata = state.metadata().clone().with_schema(&schema).map_err(|_| damaged(location))?;
         actions.push(Action::Metadata(metadata));
     }
     if actions.is_empty() {
@@ -65,13 +65,14 @@ pub(crate) async fn commit(location: &TableLocation, commit: Commit) -> Result<i
 
 /// The files of a version, or of the newest; `None` when there is no table.
 pub(crate) async fn files(location: &TableLocation, version: Option<i64>) -> Result<Option<TableFiles>, QueryError> {
+    // Opening makes the folder, and who asks for a table that is not there makes none.
+    if folder(location).is_some_and(|folder| !folder.exists()) {
+        return Ok(None);
+    }
     let Some(table) = open(location, version).await? else { return Ok(None) };
     let state = table.snapshot().map_err(|error| translate(location, error))?;
-    let arrow: Schema = state
-        .schema()
-        .as_ref()
-        .try_into_arrow()
-        .map_err(|error: arrow::error::ArrowError| damaged(location, &error.to_string()))?;
+    let arrow: Schema =
+        state.schema().as_ref().try_into_arrow().map_err(|_: arrow::error::ArrowError| damaged(location))?;
     let files = state
         .log_data()
         .iter()
@@ -98,7 +99,7 @@ fn plain(schema: &Schema) -> SchemaRef {
 fn builder(location: &TableLocation) -> Result<DeltaTableBuilder, QueryError> {
     let url = Url::parse(&location.0).map_err(|error| QueryError::Internal { message: error.to_string() })?;
     if let Ok(folder) = url.to_file_path() {
-        std::fs::create_dir_all(&folder).map_err(|error| QueryError::Storage { message: error.to_string() })?;
+        std::fs::create_dir_all(&folder).map_err(|error| crate::error::io(&error))?;
     }
     DeltaTableBuilder::from_url(url).map_err(|error| translate(location, error))
 }
@@ -111,7 +112,7 @@ async fn open(location: &TableLocation, version: Option<i64>) -> Result<Option<D
     match builder.load().await {
         Ok(table) => Ok(Some(table)),
         Err(DeltaTableError::NotATable(_)) => match has_log(location) {
-            true => Err(damaged(location, "its log has entries, but none of them says what the table is")),
+            true => Err(damaged(location)),
             false => Ok(None),
         },
         Err(error) => Err(translate(location, error)),
@@ -120,8 +121,7 @@ async fn open(location: &TableLocation, version: Option<i64>) -> Result<Option<D
 
 /// Whether the table's folder has a log with anything in it.
 fn has_log(location: &TableLocation) -> bool {
-    let folder = Url::parse(&location.0).ok().and_then(|url| url.to_file_path().ok());
-    folder
+    folder(location)
         .and_then(|folder| std::fs::read_dir(folder.join("_delta_log")).ok())
         .is_some_and(|mut entries| entries.next().is_some())
 }
@@ -150,8 +150,17 @@ fn add(file: &DataFile) -> Add {
     }
 }
 
-fn damaged(location: &TableLocation, message: &str) -> QueryError {
-    QueryError::Damaged { message: format!("the Delta log under {} cannot be read: {message}", location.0) }
+/// A log that is not what was written; its reader's words about it help nobody who did not write the reader.
+fn damaged(location: &TableLocation) -> QueryError {
+    let folder = folder(location).map_or_else(|| location.0.clone(), |folder| folder.display().to_string());
+    QueryError::Damaged {
+        message: format!("the Delta log in `{}/_delta_log` cannot be read", folder.trim_end_matches('/')),
+    }
+}
+
+/// The table's folder, when it is one of this machine.
+fn folder(location: &TableLocation) -> Option<PathBuf> {
+    Url::parse(&location.0).ok().and_then(|url| url.to_file_path().ok())
 }
 
 fn translate(location: &TableLocation, error: DeltaTableError) -> QueryError {
@@ -160,6 +169,6 @@ fn translate(location: &TableLocation, error: DeltaTableError) -> QueryError {
         DeltaTableError::Transaction { .. } => QueryError::Conflict,
         DeltaTableError::ObjectStore { source } => crate::error::storage(&source),
         DeltaTableError::Io { source } => crate::error::io(&source),
-        other => damaged(location, &other.to_string()),
+        _ => damaged(location),
     }
 }

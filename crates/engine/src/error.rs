@@ -40,7 +40,7 @@ fn translate_at(error: DataFusionError, at: At) -> QueryError {
         DataFusionError::ParquetError(error) => QueryError::Damaged { message: clean(&error.to_string()) },
         DataFusionError::ObjectStore(error) => storage(&error),
         DataFusionError::IoError(error) => io(&error),
-        DataFusionError::ResourcesExhausted(message) => QueryError::Memory { message: first_line(&message) },
+        DataFusionError::ResourcesExhausted(message) => exhausted(&message),
         DataFusionError::NotImplemented(message) => QueryError::Unsupported { message: clean(&message) },
         DataFusionError::Plan(message) => by_text(&message, at),
         DataFusionError::Execution(message) => QueryError::Value { message: clean(&message) },
@@ -118,18 +118,25 @@ pub(crate) fn storage(error: &object_store::Error) -> QueryError {
             QueryError::Damaged { message: format!("the data file {path} is missing") }
         }
         other => {
-            let text = other.to_string();
-            if text.contains("No space left") { QueryError::DiskFull } else { QueryError::Storage { message: text } }
+            // What the operating system said stands below the words of the store.
+            let mut cause = std::error::Error::source(other);
+            while let Some(error) = cause {
+                if let Some(error) = error.downcast_ref::<std::io::Error>() {
+                    return io(error);
+                }
+                cause = error.source();
+            }
+            QueryError::Storage { message: "the storage did not answer as it should".into() }
         }
     }
 }
 
 /// An error of the operating system.
 pub(crate) fn io(error: &std::io::Error) -> QueryError {
-    if error.kind() == std::io::ErrorKind::StorageFull {
-        QueryError::DiskFull
-    } else {
-        QueryError::Storage { message: error.to_string() }
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => QueryError::DiskFull,
+        kind => QueryError::Storage { message: kind.to_string() },
     }
 }
 
@@ -149,6 +156,10 @@ fn by_text(text: &str, at: At) -> QueryError {
     if text.contains("No space left") {
         return QueryError::DiskFull;
     }
+    // A join's sides share the error of the side that failed, which then is text only.
+    if text.contains("Resources exhausted") {
+        return exhausted(text);
+    }
     if text.contains("not found") && text.contains("Object at location") {
         return QueryError::Damaged { message: clean(text) };
     }
@@ -159,6 +170,23 @@ fn by_text(text: &str, at: At) -> QueryError {
         return QueryError::Unsupported { message: clean(text) };
     }
     QueryError::Type { message: clean(text), at }
+}
+
+/// Who asked for more memory than there was. The engine names it: `... allocation failed for HashJoinInput[0] with ...`.
+fn exhausted(text: &str) -> QueryError {
+    const WHO: [(&str, &str); 7] = [
+        ("Join", "a join"),
+        ("SMJ", "a join"),
+        ("Sort", "a sort"),
+        ("TopK", "a sort"),
+        ("Aggregate", "an aggregation"),
+        ("Recursive", "a recursive query"),
+        ("Repartition", "the exchange of rows between threads"),
+    ];
+    let name = text.split_once("llocation failed for ").or_else(|| text.split_once(" for "));
+    let name = name.map_or("", |(_, rest)| rest.split_whitespace().next().unwrap_or_default());
+    let who = WHO.iter().find(|(theirs, _)| name.contains(theirs)).map_or("a part of it", |(_, ours)| ours);
+    QueryError::Memory { message: who.to_string() }
 }
 
 fn first_line(text: &str) -> String {
@@ -214,5 +242,32 @@ fn clean(text: &str) -> String {
             first.to_lowercase().chain(chars).collect()
         }
         _ => text.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_operating_system_said_is_found_below_the_words_of_a_store() {
+        let of = |code: i32| {
+            let source = Box::new(std::io::Error::from_raw_os_error(code));
+            storage(&object_store::Error::Generic { store: "local", source })
+        };
+        const FULL: i32 = 28;
+        const REFUSED: i32 = 13;
+        assert!(matches!(of(FULL), QueryError::DiskFull));
+        assert_eq!(of(REFUSED).to_string(), "permission denied");
+    }
+
+    #[test]
+    fn who_ran_out_of_memory_is_said_in_our_words() {
+        let of = |text: &str| translate(DataFusionError::ResourcesExhausted(text.into())).to_string();
+        let pool = "Additional allocation failed for HashJoinInput[0] with top memory consumers (across reservations) as:\n...";
+        assert_eq!(of(pool), "a join needs more memory than there is");
+        let fair = "Failed to allocate additional 1.0 B for ExternalSorter[2] with 2000.0 B already allocated";
+        assert_eq!(of(fair), "a sort needs more memory than there is");
+        assert_eq!(of("something new"), "a part of it needs more memory than there is");
     }
 }

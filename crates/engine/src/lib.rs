@@ -6,6 +6,7 @@
 mod asof;
 mod compile;
 mod context;
+mod damage;
 mod delta;
 mod error;
 mod local;

@@ -6,7 +6,7 @@
 use pelton_query::{Predict, QueryError, sql};
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Join,
-    JoinConstraint, JoinOperator, ObjectName, Query, SetExpr, Statement, TableFactor, VisitMut, VisitorMut,
+    JoinConstraint, JoinOperator, ObjectName, Query, SelectItem, SetExpr, Statement, TableFactor, VisitMut, VisitorMut,
 };
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
@@ -25,9 +25,30 @@ pub(crate) fn parse(text: &str, predicts: &BTreeMap<String, Predict>) -> Result<
         _ => return Err(QueryError::Syntax { message: "only a single SELECT can be run".into(), at: None }),
     };
     let mut additions = Additions { predicts };
+    if let Statement::Query(query) = &mut statement {
+        name_columns(&mut query.body);
+    }
     match statement.visit(&mut additions) {
         ControlFlow::Continue(()) => Ok(statement),
         ControlFlow::Break(error) => Err(error),
+    }
+}
+
+/// Gives a column without a name its text as its name: the planner's own has the planner's words, such as `Int64(1)`.
+fn name_columns(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) => {
+            for item in &mut select.projection {
+                let SelectItem::UnnamedExpr(expr) = item else { continue };
+                if !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
+                    let alias = Ident::with_quote('"', expr.to_string());
+                    *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+                }
+            }
+        }
+        SetExpr::SetOperation { left, .. } => name_columns(left),
+        SetExpr::Query(query) => name_columns(&mut query.body),
+        _ => {}
     }
 }
 
@@ -102,7 +123,7 @@ fn name_of(arg: &FunctionArg) -> Option<String> {
 }
 
 /// SQL's case rule: unquoted names are lower case.
-fn fold(ident: &Ident) -> String {
+pub(crate) fn fold(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 

@@ -53,12 +53,7 @@ pub fn training_sql(labels: &Labels, uses: &[ResolvedUse]) -> String {
     };
     let mut text = format!("select {}\nfrom {relation} as l", columns.join(", "));
     for (i, used) in uses.iter().enumerate() {
-        text.push_str(&join(
-            &used.table,
-            &used.columns.iter().map(|taken| taken.column.as_str()).collect::<Vec<_>>(),
-            i,
-            &time,
-        ));
+        text.push_str(&join(&used.table, i, &time));
     }
     if !labels.order_by.is_empty() {
         let order: Vec<_> = labels.order_by.iter().map(|name| format!("l.{}", sql::ident(name))).collect();
@@ -67,18 +62,11 @@ pub fn training_sql(labels: &Labels, uses: &[ResolvedUse]) -> String {
     text
 }
 
-fn join(table: &FeatureTable, features: &[&str], index: usize, time: &str) -> String {
+/// Joins the whole table, not only the columns that are taken: rows that tie in entity and times are told apart by all their values,
+/// here as in [`latest_sql`], so the taken columns must not decide which of them is seen.
+fn join(table: &FeatureTable, index: usize, time: &str) -> String {
     let f = format!("f{index}");
     let of_right = |name: &str| format!("{f}.{}", sql::ident(name));
-    // In the table's order, because rows that tie in entity and times are compared by their values in this order.
-    let needed = |name: &str| {
-        features.contains(&name)
-            || table.entity.iter().any(|entity| entity == name)
-            || table.time == name
-            || table.known_at.as_deref() == Some(name)
-    };
-    let columns =
-        sql::idents(table.schema.fields().iter().map(|field| field.name().as_str()).filter(|name| needed(name)));
     let mut conditions = vec![format!("l.{time} >= {}", of_right(&table.time))];
     if let Some(known_at) = &table.known_at {
         conditions.push(format!("l.{time} >= {}", of_right(known_at)));
@@ -88,7 +76,7 @@ fn join(table: &FeatureTable, features: &[&str], index: usize, time: &str) -> St
     }
     let on: Vec<_> = table.entity.iter().map(|name| format!("l.{} = {}", sql::ident(name), of_right(name))).collect();
     format!(
-        "\nasof join (select {columns} from {}) as {f}\n  match_condition ({})\n  on {}",
+        "\nasof join {} as {f}\n  match_condition ({})\n  on {}",
         sql::dotted(table.name.as_str()),
         conditions.join(" and "),
         on.join(" and "),
@@ -173,7 +161,7 @@ mod tests {
             training_sql(&labels, &uses(table(Some("loaded"), Some(2_592_000_000_000)))),
             "select l.\"id\", l.\"at\", l.\"spend\", f0.\"spend\" as \"activity_spend\"\n\
              from \"labels\" as l\n\
-             asof join (select \"customer_id\", \"at\", \"loaded\", \"spend\" from \"activity\") as f0\n  \
+             asof join \"activity\" as f0\n  \
              match_condition (l.\"at\" >= f0.\"at\" and l.\"at\" >= f0.\"loaded\" \
              and l.\"at\" - f0.\"at\" <= interval '2592000 seconds')\n  \
              on l.\"customer_id\" = f0.\"customer_id\"\n\
@@ -194,7 +182,7 @@ mod tests {
             "select l.\"customer_id\", f0.\"spend\" as \"activity_spend\"\n\
              from (select *, arrow_cast(5, 'Timestamp(Microsecond, Some(\"UTC\"))') as \"pelton_as_of\" \
              from (select 1 as customer_id) as \"rows\") as l\n\
-             asof join (select \"customer_id\", \"at\", \"spend\" from \"activity\") as f0\n  \
+             asof join \"activity\" as f0\n  \
              match_condition (l.\"pelton_as_of\" >= f0.\"at\" and l.\"pelton_as_of\" - f0.\"at\" <= interval '1.500000 seconds')\n  \
              on l.\"customer_id\" = f0.\"customer_id\""
         );

@@ -284,6 +284,16 @@ fn header(
     }
 }
 
+/// The text of a file's header; `None` when its files have none.
+pub(crate) fn header_text(file: &InputFile, text: &TextSettings) -> Result<Option<String>, IngestError> {
+    if !text.header {
+        return Ok(None);
+    }
+    let (mut records, _) = Records::open(file, text)?;
+    header(&mut records, file, text, &[])?;
+    Ok(Some(String::from_utf8_lossy(records.raw()).into_owned()))
+}
+
 /// Whether a field's text means a missing value.
 struct Nulls<'a> {
     words: &'a [String],

@@ -4,10 +4,14 @@ use pelton_base::{Place, Report, Reports, suggest};
 use pelton_project::model::{FileFormat, Node, Source, Spanned};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 /// How many files a report names.
 const NAMED_MAX: usize = 5;
+
+const NAMES_THAT_TELL: &str =
+    "names that tell: `.csv`, `.tsv`, `.ndjson`, `.jsonl`, `.json`, `.parquet`, each also with `.gz` or `.zst`";
 
 /// How a file is compressed as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -36,6 +40,23 @@ pub struct InputFile {
     pub format: FileFormat,
     /// Its compression, by its name.
     pub compression: Compression,
+    /// Its content, when it does not lie on the disk.
+    pub text: Option<Arc<str>>,
+}
+
+impl InputFile {
+    /// A file that somebody named, with format and compression by its name.
+    pub fn named(path: &Path) -> Result<Self, Report> {
+        let name = path.display().to_string();
+        let facts = fs::metadata(path).map_err(|error| unreadable(&name, &error))?;
+        let (format, compression) = format_of(&name);
+        let Some(format) = format else {
+            let message = format!("the name of `{name}` does not tell its format");
+            return Err(Report::error("missing-key", message).note(NAMES_THAT_TELL));
+        };
+        let absolute = path.to_path_buf();
+        Ok(InputFile { path: name, absolute, bytes: facts.len(), modified_us: 0, format, compression, text: None })
+    }
 }
 
 /// Lists the files that a source's path names, sorted by path, byte by byte.
@@ -87,14 +108,17 @@ pub fn list(source: &Source, node: &Node, root: &Path) -> Result<Vec<InputFile>,
             Ok(since) => since.as_micros() as i64,
             Err(before) => -(before.duration().as_micros() as i64),
         });
-        files.push(InputFile { path, absolute, bytes: facts.len(), modified_us, format, compression });
+        files.push(InputFile { path, absolute, bytes: facts.len(), modified_us, format, compression, text: None });
     }
     if !strange.is_empty() {
         reports.push(
-            Report::error("missing-key", format!("source `{}` needs a `format`: {}", node.name, strange_names(&strange)))
-                .note("names that tell: `.csv`, `.tsv`, `.ndjson`, `.jsonl`, `.json`, `.parquet`, each also with `.gz` or `.zst`")
-                .hint("add `format = \"csv\"` (or `\"ndjson\"`, `\"parquet\"`), or narrow `path`")
-                .at(place.clone()),
+            Report::error(
+                "missing-key",
+                format!("source `{}` needs a `format`: {}", node.name, strange_names(&strange)),
+            )
+            .note(NAMES_THAT_TELL)
+            .hint("add `format = \"csv\"` (or `\"ndjson\"`, `\"parquet\"`), or narrow `path`")
+            .at(place.clone()),
         );
     }
     if files.is_empty() && reports.0.is_empty() {
@@ -134,7 +158,7 @@ fn relative(path: &Path, root: &Path) -> String {
 }
 
 /// Format and compression by name.
-fn format_of(path: &str) -> (Option<FileFormat>, Compression) {
+pub(crate) fn format_of(path: &str) -> (Option<FileFormat>, Compression) {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
     let (name, compression) = match name.rsplit_once('.') {
         Some((stem, "gz" | "gzip")) => (stem.to_string(), Compression::Gzip),
@@ -185,12 +209,14 @@ fn empty(pattern: &str, root: &Path, node: &Node) -> Report {
         let folders = names(&folder, |path| path.is_dir());
         return match folders.is_empty() {
             true => report.note(format!("{shown} is empty")),
-            false => {
-                report.note(format!("{shown} holds no files, but {} folders: {}", folders.len(), listed(&folders)))
-            }
+            false => report.note(format!(
+                "{shown} holds no files, but {}: {}",
+                counted(&folders, "folder"),
+                listed(&folders)
+            )),
         };
     }
-    let report = report.note(format!("{shown} holds {} files: {}", files.len(), listed(&files)));
+    let report = report.note(format!("{shown} holds {}: {}", counted(&files, "file"), listed(&files)));
     let wanted = parts.last().copied().unwrap_or_default();
     if let Some(near) = suggest::did_you_mean(wanted, files.iter().map(String::as_str)) {
         return report.hint(format!("did you mean `{}`?", pattern.replacen(wanted, near, 1)));
@@ -210,6 +236,11 @@ fn empty(pattern: &str, root: &Path, node: &Node) -> Report {
         }
     }
     report
+}
+
+/// `1 file`, `2 files`.
+fn counted(names: &[String], noun: &str) -> String {
+    format!("{} {noun}{}", names.len(), if names.len() == 1 { "" } else { "s" })
 }
 
 fn listed(names: &[String]) -> String {

@@ -33,12 +33,15 @@ pub fn digest_file(file: &InputFile) -> Result<Digest, IngestError> {
 
 /// An open file whose bytes are hashed as they pass.
 #[derive(Clone)]
-pub(crate) struct Raw(Rc<RefCell<(File, Xxh3)>>);
+pub(crate) struct Raw(Rc<RefCell<(Box<dyn Read>, Xxh3)>>);
 
 impl Raw {
     /// Opens a file.
     pub(crate) fn open(file: &InputFile) -> Result<Self, IngestError> {
-        let opened = File::open(&file.absolute).map_err(|error| IngestError::read(file, error))?;
+        let opened: Box<dyn Read> = match &file.text {
+            Some(text) => Box::new(io::Cursor::new(text.as_bytes().to_vec())),
+            None => Box::new(File::open(&file.absolute).map_err(|error| IngestError::read(file, error))?),
+        };
         Ok(Raw(Rc::new(RefCell::new((opened, Xxh3::new())))))
     }
 

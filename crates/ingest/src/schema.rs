@@ -233,6 +233,11 @@ fn settings(source: &Source, node: &Node) -> Result<(TextSettings, Vec<(String, 
     Ok((text, declared))
 }
 
+/// The settings of text files.
+pub(crate) fn text_settings(source: &Source, node: &Node) -> Result<TextSettings, IngestError> {
+    Ok(settings(source, node)?.0)
+}
+
 /// Looks at all files, several at a time; the answers come in the order of the files.
 fn look_at_all(
     source: &Source,

@@ -219,7 +219,7 @@ impl LearnError {
                 format!("the {part} part of {subject} has {rows} rows, and needs {needed}"),
             ),
             LearnError::NoInputs => Report::error("invalid-value", format!("{subject} has no input column"))
-                .note("inputs are the SELECT's columns without key, time, target and `exclude`, and the features"),
+                .note("inputs are the SELECT's columns without key, time and target, the features and the derived columns, without `exclude`"),
             LearnError::UnsupportedColumn { column, data_type } => Report::error(
                 "type-mismatch",
                 format!("input `{column}` of {subject} has type {data_type}, which cannot be learned from"),

@@ -122,6 +122,9 @@ pub(crate) fn within(text: &Spanned<String>, part: Span) -> Span {
     if end - start == text.value.len() { (start + part.0, start + part.1.min(text.value.len())) } else { text.span }
 }
 
+/// What the names of Pelton's own tables begin with; a node of such a name could meet one of them in the warehouse.
+const RESERVED: &str = "pelton";
+
 /// A node's name, when a file's name gives one; else a report.
 pub(crate) fn node_name(path: &str) -> Result<NodeName, Report> {
     let file = path.rsplit('/').next().unwrap_or(path);
@@ -143,6 +146,17 @@ pub(crate) fn node_name(path: &str) -> Result<NodeName, Report> {
         } else {
             report.hint(format!("rename the file to `{}`", file.replacen(stem, &plain, 1)))
         });
+    }
+    if stem == RESERVED || stem.starts_with(&format!("{RESERVED}_")) {
+        let own = stem.trim_start_matches(RESERVED).trim_start_matches('_');
+        let other =
+            if NodeName::is_valid(own) && sql::is_plain_name(own) { own.to_string() } else { format!("my_{stem}") };
+        return Err(Report::error("invalid-name", format!("`{stem}` begins with `{RESERVED}`, which is reserved"))
+            .at(place)
+            .note(format!(
+                "names of that kind are of Pelton's own tables, such as `{RESERVED}_predictions`, the prediction log"
+            ))
+            .hint(format!("rename the file to `{}`", file.replacen(stem, &other, 1))));
     }
     if !sql::is_plain_name(stem) {
         return Err(Report::error(

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 /// The largest file that a project may have; the limit keeps a data file that was put into the wrong folder from being parsed.
 pub const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// Gives a project's files by their path relative to the project, with `/`.
-pub trait FileSource {
+/// Gives a project's files by their path relative to the project, with `/`; several threads ask at the same time.
+pub trait FileSource: Sync {
     /// The files below `folder` whose names end in `.extension`, sorted; none when there is no such folder.
     fn list(&self, folder: &str, extension: &str) -> Result<Vec<String>, Report>;
 

@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 /// The most cycles that are reported at once.
 const CYCLES_MAX: usize = 20;
 
+/// The most nodes of a cycle that its report names; of a longer one, half from its beginning and half from its end.
+const NAMED_MAX: usize = 20;
+
 impl Project {
     /// A node by name.
     pub fn node(&self, name: &str) -> Option<&Node> {
@@ -119,7 +122,17 @@ impl<'a> Graph<'a> {
         let kind = if nodes.iter().all(|node| node.kind() == "table") { "tables" } else { "nodes" };
         let folder = |file: &str| file.rsplit_once('/').map_or("", |(folder, _)| folder).to_string();
         let mut note = String::new();
+        let left_out = match nodes.len() > NAMED_MAX {
+            true => NAMED_MAX / 2..nodes.len() - NAMED_MAX / 2,
+            false => 0..0,
+        };
         for (at, node) in nodes.iter().enumerate() {
+            if left_out.contains(&at) {
+                if at == left_out.start {
+                    note.push_str(&format!("{} more -> ", left_out.len()));
+                }
+                continue;
+            }
             let line = place(at).map_or(0, |place: &Place| place.line);
             // The first names its file; another one in the same folder is found by its name.
             let short = at > 0 && folder(&node.file) == folder(&nodes[0].file);

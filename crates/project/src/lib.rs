@@ -29,6 +29,7 @@ mod graph;
 mod init;
 mod load;
 mod selector;
+mod views;
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +37,7 @@ mod tests;
 pub use draw::{graph_dot, graph_json, graph_mermaid, graph_text};
 pub use files::{FILE_BYTES_MAX, FileSource, Folder, MemoryFiles, find_root};
 pub use init::init_files;
-pub use load::{load, load_with};
+pub use load::{load, load_settings, load_with};
 pub use model::*;
 pub use model_file::{CLASSIFICATION_METRICS, REGRESSION_METRICS};
 pub use selector::select;
@@ -44,3 +45,4 @@ pub use settings::{SETTINGS, SettingDoc, SettingsTable, settings_markdown};
 pub use source_file::format_of;
 pub use sql::CHAIN_MAX;
 pub use values::{parse_duration_us, parse_share, parse_size};
+pub use views::{VIEWS_DEEP_MAX, VIEWS_READ_MAX};

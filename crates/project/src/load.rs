@@ -4,9 +4,10 @@ use crate::draft::{Draft, How, Reading, node_name};
 use crate::files::{FileSource, Folder};
 use crate::graph;
 use crate::toml::File;
-use crate::{Body, Node, Project, model_file, project_file, source_file, table_file};
-use pelton_base::{NodeName, Place, Report, Reports};
-use std::collections::BTreeMap;
+use crate::views::{self, Mentions};
+use crate::{Body, Node, Project, Rule, Settings, model_file, project_file, source_file, table_file};
+use pelton_base::{NodeName, Place, Report, Reports, parallel};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Searching a near name costs a comparison with every name; beyond so many unknown names nobody reads the suggestions.
@@ -20,8 +21,18 @@ pub fn load(root: &Path) -> Result<Project, Reports> {
     load_with(&root, &Folder(root.clone()))
 }
 
-/// As [`load`], with the files from elsewhere; `root` is only noted.
-pub fn load_with(root: &Path, files: &dyn FileSource) -> Result<Project, Reports> {
+/// Reads `pelton.toml` alone and gives a project without nodes: enough for what asks only what is published, which does not change
+/// when a file is being edited.
+pub fn load_settings(root: &Path) -> Result<Project, Reports> {
+    let root = std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf());
+    let (settings, reports) = settings(&root, &Folder(root.clone()))?;
+    match reports.is_empty() {
+        true => Ok(Project { root, settings, nodes: BTreeMap::new(), order: Vec::new() }),
+        false => Err(Reports(reports)),
+    }
+}
+
+fn settings(root: &Path, files: &dyn FileSource) -> Result<(Settings, Vec<Report>), Reports> {
     let text = match files.read("pelton.toml") {
         Ok(Some(text)) => text,
         Ok(None) => return Err(project_file::no_project(root).into()),
@@ -29,11 +40,21 @@ pub fn load_with(root: &Path, files: &dyn FileSource) -> Result<Project, Reports
     };
     let file = File::new("pelton.toml", &text);
     let settings = project_file::read(&file);
-    let mut reports = file.finish();
+    let reports = file.finish();
+    Ok((settings, reports))
+}
+
+/// As [`load`], with the files from elsewhere; `root` is only noted.
+pub fn load_with(root: &Path, files: &dyn FileSource) -> Result<Project, Reports> {
+    let (settings, mut reports) = settings(root, files)?;
     let mut drafts = Drafts::default();
     for folder in [SOURCES, TABLES, MODELS] {
         match files.list(folder.name, folder.extension) {
-            Ok(paths) => paths.into_iter().for_each(|path| drafts.read(&folder, path, files, &mut reports)),
+            Ok(paths) => {
+                // Files are read and parsed beside each other; what they say is put together in their order.
+                let read = parallel::map(&paths, 0, |path| Read::of(&folder, path, files));
+                paths.into_iter().zip(read).for_each(|(path, read)| drafts.add(&folder, path, read, &mut reports));
+            }
             Err(report) => reports.push(report),
         }
     }
@@ -45,11 +66,12 @@ pub fn load_with(root: &Path, files: &dyn FileSource) -> Result<Project, Reports
         })),
         Err(report) => reports.push(report),
     }
-    let nodes = drafts.link(&mut reports);
+    let (nodes, mentions) = drafts.link(&mut reports);
     let order = graph::order(&nodes).unwrap_or_else(|cycles| {
         reports.extend(cycles);
         Vec::new()
     });
+    reports.extend(views::mistakes(&nodes, &order, &mentions));
     if reports.is_empty() {
         return Ok(Project { root: root.to_path_buf(), settings, nodes, order });
     }
@@ -72,6 +94,33 @@ const SOURCES: NodeFolder = NodeFolder { name: "sources", extension: "toml", kin
 const TABLES: NodeFolder = NodeFolder { name: "tables", extension: "sql", kind: "table", read: table_file::read };
 const MODELS: NodeFolder = NodeFolder { name: "models", extension: "sql", kind: "model", read: model_file::read };
 
+/// A node's file, by itself.
+enum Read {
+    Draft {
+        text: String,
+        draft: Box<Draft>,
+        mistakes: Vec<Report>,
+    },
+    Unreadable(Report),
+    /// It was listed a moment ago and is gone: as if it had not been there.
+    Gone,
+}
+
+impl Read {
+    fn of(folder: &NodeFolder, path: &str, files: &dyn FileSource) -> Self {
+        match files.read(path) {
+            Ok(Some(text)) => {
+                let file = File::new(path, &text);
+                let draft = Box::new((folder.read)(&file));
+                let mistakes = file.finish();
+                Read::Draft { text, draft, mistakes }
+            }
+            Ok(None) => Read::Gone,
+            Err(report) => Read::Unreadable(report),
+        }
+    }
+}
+
 /// All files of nodes that were read.
 #[derive(Default)]
 struct Drafts {
@@ -88,24 +137,23 @@ struct Entry {
 }
 
 impl Drafts {
-    fn read(&mut self, folder: &NodeFolder, path: String, files: &dyn FileSource, reports: &mut Vec<Report>) {
+    fn add(&mut self, folder: &NodeFolder, path: String, read: Read, reports: &mut Vec<Report>) {
         let stem = |path: &str| {
             let file = path.rsplit('/').next().unwrap_or(path);
             file.rsplit_once('.').map_or(file, |(stem, _)| stem).to_string()
         };
-        let text = match files.read(&path) {
-            Ok(Some(text)) => text,
-            // It was listed a moment ago and is gone: as if it had not been there.
-            Ok(None) => return,
-            Err(report) => {
+        let (text, draft) = match read {
+            Read::Gone => return,
+            Read::Unreadable(report) => {
                 self.unread.insert(stem(&path), folder.kind);
                 reports.push(report);
                 return;
             }
+            Read::Draft { text, draft, mistakes } => {
+                reports.extend(mistakes);
+                (text, *draft)
+            }
         };
-        let file = File::new(&path, &text);
-        let draft = (folder.read)(&file);
-        reports.extend(file.finish());
         let name = match node_name(&path) {
             Ok(name) => name,
             Err(report) => {
@@ -127,8 +175,9 @@ impl Drafts {
     }
 
     /// Makes nodes of the drafts; a name that is unknown, or that cannot be read so, becomes a report.
-    fn link(mut self, reports: &mut Vec<Report>) -> BTreeMap<NodeName, Node> {
+    fn link(mut self, reports: &mut Vec<Report>) -> (BTreeMap<NodeName, Node>, Mentions) {
         let mut suggestions = 0;
+        let mut mentions = Mentions::new();
         let mut all_reads = BTreeMap::new();
         for (name, entry) in &self.by_name {
             let mut reads: BTreeMap<NodeName, (usize, usize)> = BTreeMap::new();
@@ -147,6 +196,9 @@ impl Drafts {
                     continue;
                 }
                 if self.by_name.contains_key(reading.name.as_str()) {
+                    let count =
+                        mentions.entry(name.clone()).or_default().entry(NodeName::new(&reading.name)).or_insert(0);
+                    *count += 1;
                     let first = reads.entry(NodeName::new(&reading.name)).or_insert(reading.span);
                     *first = (*first).min(reading.span);
                 }
@@ -160,10 +212,13 @@ impl Drafts {
                 .into_iter()
                 .map(|(read, (start, end))| (read, Place::in_text(&path, &text, start, end)))
                 .collect();
-            let Draft { description, tags, body, .. } = draft;
-            nodes.insert(name.clone(), Node { name, file: path, text, description, tags, body, reads });
+            let Draft { description, tags, body, readings } = draft;
+            let mut node =
+                Node { name, file: path, text, description, tags, body, reads, checked_with: BTreeSet::new() };
+            node.checked_with = checked_with(&node, &readings);
+            nodes.insert(node.name.clone(), node);
         }
-        nodes
+        (nodes, mentions)
     }
 
     /// What is wrong with reading a name in this way.
@@ -216,6 +271,21 @@ impl Drafts {
         let candidates = self.by_name.iter().filter(|(_, other)| fits(other.kind) && other.path != entry.path);
         report.suggest(&reading.name, candidates.map(|(name, _)| name.as_str()))
     }
+}
+
+/// The nodes that only checks look at which remove no row.
+fn checked_with(node: &Node, readings: &[Reading]) -> BTreeSet<NodeName> {
+    let removing = node.checks().iter().filter(|check| check.removes_rows());
+    let read_by_removing = removing.filter_map(|check| match &check.rule {
+        Rule::References { table, .. } => Some(table.as_str()),
+        _ => None,
+    });
+    let read_for_rows = readings
+        .iter()
+        .filter(|reading| !matches!(reading.how, How::Check | How::References))
+        .map(|reading| &*reading.name);
+    let rows_come_from: BTreeSet<&str> = read_for_rows.chain(read_by_removing).collect();
+    node.reads.iter().map(|(name, _)| name).filter(|name| !rows_come_from.contains(name.as_str())).cloned().collect()
 }
 
 fn unknown(entry: &Entry, reading: &Reading) -> Report {

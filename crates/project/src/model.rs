@@ -2,7 +2,7 @@
 
 use pelton_base::{Digest, NodeName, Place};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// A project: its settings, its nodes, and who reads whom.
@@ -33,6 +33,17 @@ pub struct Settings {
     pub engine: EngineSettings,
     /// `[server]`.
     pub server: ServerSettings,
+    /// `[retention]`.
+    pub retention: RetentionSettings,
+}
+
+/// `[retention]`: what is kept although no environment stands at it any more.
+#[derive(Debug, Clone, Serialize)]
+pub struct RetentionSettings {
+    /// `keep`: how long a publication is kept after it was replaced, microseconds (`"30 days"` in the file). Default 30 days.
+    pub keep_us: i64,
+    /// `publications`: how many of each environment are kept whatever their age. Default 10.
+    pub publications: u64,
 }
 
 /// `publish = "all" | "healthy"`.
@@ -92,6 +103,8 @@ pub struct Node {
     pub body: Body,
     /// Nodes that it reads, with the place of the first mention, sorted by name.
     pub reads: Vec<(NodeName, Place)>,
+    /// Those of them that no row comes from: only checks look at them, and these remove no row.
+    pub checked_with: BTreeSet<NodeName>,
 }
 
 /// What a node is.
@@ -321,6 +334,13 @@ pub struct Check {
     pub span: (usize, usize),
 }
 
+impl Check {
+    /// Whether it may take rows away, so that a node's rows depend on it.
+    pub fn removes_rows(&self) -> bool {
+        self.on_fail == OnFail::Quarantine && !matches!(self.rule, Rule::Table(_) | Rule::Custom(_))
+    }
+}
+
 /// What a check demands.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Rule {
@@ -391,7 +411,8 @@ pub struct Model {
     pub time: Option<Spanned<String>>,
     /// `features`.
     pub features: Vec<FeatureUse>,
-    /// `exclude`: columns of the SELECT that are neither input nor key (they may still be used by `derive` or the split).
+    /// `exclude`: columns of the SELECT, features (`column` or `table.column`) and derived columns that the model does not see; they
+    /// may still be used by `derive` or the split.
     pub exclude: Vec<Spanned<String>>,
     /// `[derive]`, in the order of the file.
     pub derive: Vec<Derived>,

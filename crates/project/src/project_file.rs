@@ -1,9 +1,9 @@
 //! Reads `pelton.toml`.
 
 use crate::draft::whole_file;
-use crate::settings::{ENGINE, PROJECT, SERVER};
+use crate::settings::{ENGINE, PROJECT, RETENTION, SERVER};
 use crate::toml::{Entry, File, parse};
-use crate::{EngineSettings, PublishRule, ServerSettings, Settings};
+use crate::{EngineSettings, PublishRule, RetentionSettings, ServerSettings, Settings};
 use pelton_base::Report;
 
 /// The least memory an engine can be told to use: below it, a single sort cannot hold a batch of each spilled file.
@@ -30,6 +30,7 @@ pub(crate) fn read(file: &File) -> Settings {
         seed: section.get("seed").and_then(|entry| entry.integer(0, i64::MAX)).map_or(42, |seed| seed as u64),
         engine: section.get("engine").map_or_else(EngineSettings::default, |entry| engine(&entry)),
         server: section.get("server").map_or_else(ServerSettings::default, |entry| server(&entry)),
+        retention: section.get("retention").map_or_else(RetentionSettings::default, |entry| retention(&entry)),
     }
 }
 
@@ -88,6 +89,32 @@ fn server(entry: &Entry) -> ServerSettings {
         settings.drain_ms = ms as u64;
     }
     settings
+}
+
+/// The least time that what was replaced is kept: readers that began before must be able to end.
+const KEEP_US_MIN: i64 = 3_600_000_000;
+
+fn retention(entry: &Entry) -> RetentionSettings {
+    let mut settings = RetentionSettings::default();
+    let section = entry.section(&RETENTION);
+    if let Some(entry) = section.get("keep")
+        && let Some(keep_us) = entry.duration_us()
+    {
+        match keep_us >= KEEP_US_MIN {
+            true => settings.keep_us = keep_us,
+            false => entry.refuse("is shorter than an hour, so a reader could lose the files that it reads"),
+        }
+    }
+    if let Some(publications) = section.get("publications").and_then(|entry| entry.integer(1, i64::MAX)) {
+        settings.publications = publications as u64;
+    }
+    settings
+}
+
+impl Default for RetentionSettings {
+    fn default() -> Self {
+        RetentionSettings { keep_us: 30 * 86_400_000_000, publications: 10 }
+    }
 }
 
 impl Default for EngineSettings {

@@ -72,6 +72,7 @@ pub const SETTINGS: &[&SettingsTable] = &[
     &PROJECT,
     &ENGINE,
     &SERVER,
+    &RETENTION,
     &SOURCE,
     &CSV,
     &CONTRACT,
@@ -107,6 +108,7 @@ pub static PROJECT: SettingsTable = SettingsTable {
         "seed" optional "a whole number from 0" "42" "seed = 42" "The seed of splits, sampling and training."
         "engine" optional "`local`, or a table `[engine]`" "\"local\"" r#"engine = "local""# "Where queries run."
         "server" optional "a table `[server]`" "" "server = { port = 8470 }" "The limits of `pelton serve`."
+        "retention" optional "a table `[retention]`" "" r#"retention = { keep = "30 days" }"# "What `pelton gc` keeps."
         "environments" later "a table" "" "" "Settings by environment."
     },
 };
@@ -141,6 +143,20 @@ pub static SERVER: SettingsTable = SettingsTable {
         "timeout_ms" optional "a whole number from 1" "10000" "timeout_ms = 10000" "The longest that a request may take."
         "drain_ms" optional "a whole number from 0" "10000" "drain_ms = 10000"
             "How long requests under way may go on after the server is told to stop."
+    },
+};
+
+/// `[retention]`.
+pub static RETENTION: SettingsTable = SettingsTable {
+    title: "`[retention]`",
+    files: "pelton.toml",
+    table: "retention",
+    doc: "What `pelton gc` keeps although no environment stands at it any more.",
+    settings: settings! {
+        "keep" optional "a duration such as `\"30 days\"`, at least one hour" "\"30 days\"" r#"keep = "90 days""#
+            "How long a publication can be read and restored after it was replaced, and how long an unpublished version waits for its run."
+        "publications" optional "a whole number from 1" "10" "publications = 20"
+            "How many publications of each environment are kept whatever their age."
     },
 };
 
@@ -334,7 +350,8 @@ pub static MODEL: SettingsTable = SettingsTable {
         "time" optional "a column" "" r#"time = "occurred_at""# "The time as of which features are joined."
         "features" optional "a list of feature tables, or `table.column`" "[]" r#"features = ["customer_activity", "merchant_risk.chargebacks_90d"]"#
             "What is joined as of each example's time."
-        "exclude" optional "a column, or a list of columns" "[]" r#"exclude = ["note"]"# "Columns of the SELECT that the model does not see."
+        "exclude" optional "a column, or a list of columns" "[]" r#"exclude = ["note", "customer_activity.last_paid_at"]"#
+            "Columns of the SELECT, features and derived columns that the model does not see; `derive` may still read them."
         "derive" optional "a table of names and SQL" "" r#"derive = { per_day = "spend_30d / 30" }"#
             "Columns computed row by row, the same in training and at the endpoint."
         "split" optional "a table with `by`, `test` and `valid`" "" r#"split = { by = "time", test = "20%" }"# "Which examples judge the model."

@@ -5,7 +5,7 @@ use crate::rule::{broken, enclosed};
 use arrow::datatypes::{DataType, SchemaRef};
 use pelton_base::{NodeName, Place, Report, Reports};
 use pelton_project::{Body, Check, Node, OnFail, Rule};
-use pelton_query::{Catalog, Engine, QueryError, sql};
+use pelton_query::{Catalog, Engine, QueryError, Relation, sql};
 
 /// The name under which the catalog has the rows that are checked.
 pub const STAGED: &str = "staged";
@@ -108,7 +108,16 @@ impl CheckPlan {
     /// Lets the engine type every check; `catalog` has `staged` and every table that checks may read, typed is enough.
     pub fn verify(&self, engine: &dyn Engine, catalog: &Catalog) -> Result<(), Reports> {
         let mut reports = Reports::default();
+        let together = [self.are_boolean(engine, catalog, true), self.are_boolean(engine, catalog, false)];
         for item in &self.items {
+            let is_boolean = match item.form {
+                Form::Rows { .. } => together[0],
+                Form::Table { .. } => together[1],
+                _ => false,
+            };
+            if is_boolean || self.is_plain(item, catalog) {
+                continue;
+            }
             match engine.analyze(catalog, &self.typing_sql(item)) {
                 Err(error) => reports.push(self.refusal(item, &error)),
                 Ok(typed) => {
@@ -123,6 +132,52 @@ impl CheckPlan {
             }
         }
         if reports.has_errors() { Err(reports) } else { Ok(()) }
+    }
+
+    /// Whether a rule has the right types beyond doubt, so that the engine need not be asked; that its columns are there is known.
+    fn is_plain(&self, item: &Item, catalog: &Catalog) -> bool {
+        let type_of = |schema: &SchemaRef, column: &str| {
+            schema
+                .field_with_name(column)
+                .ok()
+                .map(|field| field.data_type().clone())
+                .filter(|found| !found.is_nested())
+        };
+        let of = |column: &str| type_of(&self.schema, column);
+        let is_number = |text: &String| text.parse::<f64>().is_ok_and(f64::is_finite);
+        let is_text = |text: &String| text.starts_with('\'') && text.ends_with('\'');
+        match &item.check.rule {
+            Rule::NotNull(_) => true,
+            Rule::Unique(columns) => columns.iter().all(|column| of(column).is_some()),
+            Rule::Between(column, low, high) => {
+                let found = of(column);
+                found.is_some_and(|found| found.is_integer() || found.is_floating())
+                    && is_number(low)
+                    && is_number(high)
+            }
+            Rule::Accepted(column, values) => of(column) == Some(DataType::Utf8) && values.iter().all(is_text),
+            Rule::Length(column, ..) => of(column) == Some(DataType::Utf8),
+            Rule::References { column, table, other } => match catalog.relations.get(table.as_str()) {
+                Some(Relation::Typed(schema)) => of(column).is_some() && of(column) == type_of(schema, other),
+                _ => false,
+            },
+            Rule::Matches(..) | Rule::Row(_) | Rule::Table(_) | Rule::Custom(_) => false,
+        }
+    }
+
+    /// Whether all rules about rows, or all about the table, are true or false: asked in one SELECT, because planning one for each
+    /// is most of the time of checking a project. When one of them is not, each is asked by itself.
+    fn are_boolean(&self, engine: &dyn Engine, catalog: &Catalog, of_rows: bool) -> bool {
+        let is_meant =
+            |item: &&Item| of_rows == matches!(item.form, Form::Rows { .. }) && !self.is_plain(item, catalog);
+        let expressions: Vec<String> = self.items.iter().filter(is_meant).filter_map(boolean).collect();
+        let named = expressions.iter().enumerate().map(|(i, expression)| format!("({expression}) as \"c{i}\""));
+        let select = format!("select {} from {}", named.collect::<Vec<_>>().join(", "), self.from());
+        let is_boolean = |data_type: &DataType| matches!(data_type, DataType::Boolean | DataType::Null);
+        expressions.len() > 1
+            && engine
+                .analyze(catalog, &select)
+                .is_ok_and(|typed| typed.schema.fields().iter().all(|field| is_boolean(field.data_type())))
     }
 
     /// The one SELECT that answers every row-wise rule and table expression in one scan: `rows`, then `c<i>` (rows that break
@@ -321,13 +376,9 @@ impl CheckPlan {
 
     /// A SELECT whose first column has the type that the rule has.
     fn typing_sql(&self, item: &Item) -> String {
-        match (&item.form, &item.check.rule) {
-            (Form::Rows { .. }, Rule::Row(text)) => {
-                format!("select ({}) as \"holds\" from {}", enclosed(text), self.from())
-            }
-            (Form::Rows { broken }, _) => format!("select ({broken}) as \"holds\" from {}", self.from()),
-            (Form::Table { holds, .. }, _) => format!("select ({holds}) as \"holds\" from {}", self.from()),
-            _ => self.count_sql(item).expect("the other forms have a count of their own"),
+        match boolean(item) {
+            Some(expression) => format!("select ({expression}) as \"holds\" from {}", self.from()),
+            None => self.count_sql(item).expect("the other forms have a count of their own"),
         }
     }
 
@@ -368,6 +419,16 @@ fn list<'a>(names: impl Iterator<Item = &'a str>, qualifier: Option<&str>) -> St
 /// True for rows that have a value in every column.
 pub(crate) fn all_present(columns: &[String]) -> String {
     columns.iter().map(|column| format!("{} is not null", sql::ident(column))).collect::<Vec<_>>().join(" and ")
+}
+
+/// What of a rule must be true or false, when it is an expression.
+fn boolean(item: &Item) -> Option<String> {
+    Some(match (&item.form, &item.check.rule) {
+        (Form::Rows { .. }, Rule::Row(text)) => enclosed(text),
+        (Form::Rows { broken }, _) => broken.clone(),
+        (Form::Table { holds, .. }, _) => holds.clone(),
+        _ => return None,
+    })
 }
 
 impl Item {

@@ -5,7 +5,7 @@ use crate::rule::{checked_columns, rule_text};
 use crate::run::{CheckResult, Checked, Outcome};
 use arrow::array::{Array, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use pelton_base::{Report, Reports};
+use pelton_base::{Report, Reports, thousands};
 use pelton_project::{Rule, Tolerance};
 
 /// The most characters of a value in a note.
@@ -93,28 +93,5 @@ pub(crate) fn value(column: &dyn Array, row: usize) -> String {
     match text.char_indices().nth(VALUE_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
-    }
-}
-
-/// `51204` as `51,204`.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        assert_eq!([0, 999, 1000, 51_204, 1_234_567].map(thousands), ["0", "999", "1,000", "51,204", "1,234,567"]);
     }
 }

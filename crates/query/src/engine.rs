@@ -94,9 +94,9 @@ pub enum QueryError {
         message: String,
     },
     /// The memory limit was reached by something that cannot spill.
-    #[error("the query needs more memory than its limit: {message}")]
+    #[error("{message} needs more memory than there is")]
     Memory {
-        /// What could not spill.
+        /// What could not go on: `a join`, `an aggregation`.
         message: String,
     },
     /// A file that the version names is missing or damaged.
@@ -160,12 +160,19 @@ impl QueryError {
             QueryError::Type { message, .. } => Report::error("type-mismatch", format!("{subject}: {message}")),
             QueryError::Unsupported { message } => Report::error("unsupported-sql", format!("{subject}: {message}")),
             QueryError::Value { message } => Report::error("type-mismatch", format!("{subject}: {message}")),
-            QueryError::Memory { message } => Report::error("out-of-memory", format!("{subject}: {message}"))
-                .hint("raise `memory` under `[engine]` in pelton.toml"),
-            QueryError::Damaged { message } => Report::error("damaged-table", format!("{subject}: {message}")),
+            QueryError::Memory { message } => {
+                Report::error("out-of-memory", format!("{subject} needs more memory than `engine.memory` allows"))
+                    .note(format!("{message} could not go on with what was left"))
+                    .hint("raise `memory` under `[engine]` in pelton.toml")
+            }
+            QueryError::Damaged { message } => Report::error("damaged-table", format!("{subject}: {message}"))
+                .note("nothing was changed")
+                .hint("restore what is damaged from a copy of the warehouse"),
             QueryError::DiskFull => Report::error("disk-full", format!("{subject}: no space left on the disk")),
             QueryError::Storage { message } => Report::error("storage-failed", format!("{subject}: {message}")),
-            QueryError::Conflict => Report::error("run-locked", format!("{subject}: {self}")),
+            QueryError::Conflict => Report::error("publication-conflict", format!("{subject}: {self}"))
+                .note("nothing was published; what was built is kept for the next run")
+                .hint("pelton run"),
             QueryError::Internal { message } => Report::error("internal", format!("{subject}: {message}")),
         }
     }

@@ -1,9 +1,10 @@
 //! Types every column of every node through the engine's planner, without reading data, up to what endpoints ask and answer.
 
+use crate::known::KnownTypes;
 use crate::source;
-use pelton_base::{NodeName, Report, Reports};
+use pelton_base::{Digest, NodeName, Report, Reports, Severity, parallel};
 use pelton_features::{FeatureTable, ResolvedUse};
-use pelton_project::{Body, Model, Node, Project};
+use pelton_project::{Body, Build, Model, Node, Project, Select};
 use pelton_query::{Catalog, Engine, Relation, types};
 use pelton_store::{ColumnType, Warehouse};
 use pelton_train::{Columns, Lookup};
@@ -14,7 +15,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use std::sync::Arc;
 
 /// A column and its type, as Pelton names it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TypedColumn {
     /// Its name.
     pub name: String,
@@ -62,7 +63,8 @@ pub struct Checked {
 
 /// Types the project; fails with all mistakes.
 pub fn check(project: &Project, engine: &dyn Engine, warehouse: Option<&Warehouse>) -> Result<Checked, Reports> {
-    let types = types(project, engine, warehouse)?;
+    let mut types = types(project, engine, warehouse)?;
+    types.warnings.extend(without_files(project)?);
     let columns = |fields: &[Field]| fields.iter().map(typed_column).collect::<Vec<_>>();
     let nodes = project
         .order
@@ -91,6 +93,23 @@ pub fn check(project: &Project, engine: &dyn Engine, warehouse: Option<&Warehous
     Ok(Checked { nodes, endpoints, warnings: types.warnings })
 }
 
+/// Warnings of sources whose path matches no file: they may be checked before their data is there, because their columns are declared,
+/// but a run needs it. Fails with what is wrong with a path whatever files there are.
+fn without_files(project: &Project) -> Result<Reports, Reports> {
+    let mut found = Reports::default();
+    for node in project.nodes.values() {
+        let Body::Source(settings) = &node.body else { continue };
+        for mut report in pelton_ingest::list(settings, node, &project.root).err().unwrap_or_default().0 {
+            if matches!(report.code, "empty-glob" | "unreadable-file") {
+                report.severity = Severity::Warning;
+                report = report.note("a run refuses the source as long as it is so");
+            }
+            found.push(report);
+        }
+    }
+    if found.has_errors() { Err(found) } else { Ok(found) }
+}
+
 fn typed_column(field: &Field) -> TypedColumn {
     TypedColumn { name: field.name().clone(), data_type: types::name(field.data_type()) }
 }
@@ -102,6 +121,7 @@ pub(crate) struct ModelTypes {
 }
 
 /// The types of everything in a project.
+#[derive(Default)]
 pub(crate) struct Types {
     pub(crate) schemas: BTreeMap<NodeName, SchemaRef>,
     pub(crate) models: BTreeMap<NodeName, ModelTypes>,
@@ -117,62 +137,161 @@ impl Types {
 }
 
 /// Types every node in order. A node that reads one with a mistake is left out, so that each mistake is told once.
+///
+/// The engine is not asked again about tables that were typed before from the same file over the same columns.
 pub(crate) fn types(project: &Project, engine: &dyn Engine, warehouse: Option<&Warehouse>) -> Result<Types, Reports> {
+    let known = warehouse.map_or_else(KnownTypes::none, KnownTypes::open);
+    let types = types_beside(project, engine, warehouse, &known)?;
+    // After a mistake, what stands on it was not looked at, and what is known of it is kept as it was.
+    known.keep();
+    Ok(types)
+}
+
+fn types_beside(
+    project: &Project,
+    engine: &dyn Engine,
+    warehouse: Option<&Warehouse>,
+    known: &KnownTypes,
+) -> Result<Types, Reports> {
     let mut typing = Typing {
         project,
         engine,
         warehouse,
-        catalog: Catalog::default(),
+        known,
         features: BTreeMap::new(),
-        types: Types {
-            schemas: BTreeMap::new(),
-            models: BTreeMap::new(),
-            volatile: BTreeMap::new(),
-            warnings: Reports::default(),
-        },
-        mistakes: Reports::default(),
+        shapes: BTreeMap::new(),
+        types: Types::default(),
     };
+    let mut mistakes: BTreeMap<&NodeName, Reports> = BTreeMap::new();
+    for level in levels(project) {
+        let is_ready = |node: &&Node| node.reads.iter().all(|(parent, _)| typing.types.schemas.contains_key(parent));
+        let ready: Vec<&Node> = level.into_iter().filter(is_ready).collect();
+        let found = parallel::map(&ready, 0, |node| typing.node(node));
+        for (node, (typed, said)) in ready.into_iter().zip(found) {
+            if let Some(typed) = typed {
+                typing.take(node, typed);
+            }
+            if !said.0.is_empty() {
+                mistakes.insert(&node.name, said);
+            }
+        }
+    }
+    let mut said = Reports::default();
+    project.order.iter().filter_map(|name| mistakes.remove(name)).for_each(|reports| said.extend(reports));
+    let mut types = typing.types;
+    if said.has_errors() {
+        return Err(said);
+    }
+    types.warnings.extend(said);
+    Ok(types)
+}
+
+/// The nodes by how far they are from what reads nothing: those of a level do not read each other.
+fn levels(project: &Project) -> Vec<Vec<&Node>> {
+    let mut level_of: BTreeMap<&NodeName, usize> = BTreeMap::new();
+    let mut levels: Vec<Vec<&Node>> = Vec::new();
     for name in &project.order {
         let node = &project.nodes[name];
-        if node.reads.iter().all(|(parent, _)| typing.types.schemas.contains_key(parent)) {
-            typing.node(node);
-        }
+        let below = node.reads.iter().filter_map(|(parent, _)| level_of.get(parent)).max();
+        let level = below.map_or(0, |level| level + 1);
+        level_of.insert(name, level);
+        levels.resize_with(levels.len().max(level + 1), Vec::new);
+        levels[level].push(node);
     }
-    match typing.mistakes.has_errors() {
-        true => Err(typing.mistakes),
-        false => {
-            typing.types.warnings.extend(typing.mistakes);
-            Ok(typing.types)
-        }
-    }
+    levels
 }
 
 struct Typing<'a> {
     project: &'a Project,
     engine: &'a dyn Engine,
     warehouse: Option<&'a Warehouse>,
-    catalog: Catalog,
+    known: &'a KnownTypes,
     features: BTreeMap<NodeName, FeatureTable>,
+    /// A digest of everything that the typing of a reader sees of each node.
+    shapes: BTreeMap<NodeName, Digest>,
     types: Types,
-    mistakes: Reports,
+}
+
+/// What typing a node gives.
+struct TypedNode {
+    schema: SchemaRef,
+    volatile: Vec<String>,
+    feature: Option<FeatureTable>,
+    model: Option<ModelTypes>,
 }
 
 impl Typing<'_> {
-    fn node(&mut self, node: &Node) {
-        let typed = match &node.body {
-            Body::Source(settings) => self.source(node, settings),
-            Body::Table(table) => self.select(node, &table.select),
-            Body::Model(model) => self.model(node, model),
+    /// Types a node over the types of what it reads. One whose checks are wrong has types nevertheless.
+    fn node(&self, node: &Node) -> (Option<TypedNode>, Reports) {
+        let mut said = Reports::default();
+        let key = matches!(node.body, Body::Table(_)).then(|| self.key(node));
+        let known = key.and_then(|key| self.known.get(key));
+        let is_known = known.is_some();
+        let typed = match (&node.body, known) {
+            (_, Some((schema, volatile))) => Ok(TypedNode { schema, volatile, feature: None, model: None }),
+            (Body::Source(settings), None) => self.source(node, settings).map(TypedNode::of_schema),
+            (Body::Table(table), None) => self.select(node, &table.select, &self.catalog(node)),
+            (Body::Model(model), None) => self.model(node, model),
         };
-        match typed {
-            Ok(schema) => {
-                self.checks(node, &schema);
-                self.feature_table(node, &schema);
-                self.catalog.relations.insert(node.name.to_string(), Relation::Typed(schema.clone()));
-                self.types.schemas.insert(node.name.clone(), schema);
-            }
-            Err(mistakes) => self.mistakes.extend(mistakes),
+        let mut typed = match typed {
+            Ok(typed) => typed,
+            Err(mistakes) => return (None, mistakes),
+        };
+        match FeatureTable::of(node, &typed.schema) {
+            Ok(feature) => typed.feature = feature,
+            Err(mistakes) => said.extend(mistakes),
         }
+        if !is_known {
+            self.checks(node, &typed.schema, &mut said);
+            let names = typed.schema.fields().iter().map(|field| field.name());
+            names.filter_map(|name| unreadable_name(node, name)).for_each(|warning| said.push(warning));
+            if let Some(key) = key.filter(|_| said.0.is_empty()) {
+                self.known.put(key, &typed.schema, &typed.volatile);
+            }
+        }
+        (Some(typed), said)
+    }
+
+    /// Makes a node's types known to its readers.
+    fn take(&mut self, node: &Node, typed: TypedNode) {
+        let name = &node.name;
+        let mut shape = vec![shape_of(typed.schema.fields().iter().map(AsRef::as_ref))];
+        if let Some(model) = typed.model {
+            shape.push(shape_of(&model.columns.answer));
+            self.types.models.insert(name.clone(), model);
+        }
+        self.shapes.insert(name.clone(), Digest::of_parts(shape.iter().map(String::as_str)));
+        if let Some(feature) = typed.feature {
+            self.features.insert(name.clone(), feature);
+        }
+        if !typed.volatile.is_empty() {
+            self.types.volatile.insert(name.clone(), typed.volatile);
+        }
+        self.types.schemas.insert(name.clone(), typed.schema);
+    }
+
+    /// Everything that a table's types depend on: its file, and the shapes of what it reads.
+    fn key(&self, node: &Node) -> Digest {
+        let mut parts = vec![node.name.to_string(), node.text.clone()];
+        for (parent, _) in &node.reads {
+            let shape = self.shapes.get(parent).copied().unwrap_or_default();
+            parts.push(format!("{parent} {shape}"));
+        }
+        Digest::of_parts(parts.iter().map(String::as_str))
+    }
+
+    /// What a node may read, typed. Only that: a catalog of all nodes for each of them would cost their number squared.
+    fn catalog(&self, node: &Node) -> Catalog {
+        let mut catalog = Catalog::default();
+        for (parent, _) in &node.reads {
+            if let Some(schema) = self.types.schemas.get(parent) {
+                catalog.relations.insert(parent.to_string(), Relation::Typed(schema.clone()));
+            }
+            if let Some(model) = self.types.models.get(parent) {
+                bind_typed_model(&mut catalog, parent, &model.columns.answer);
+            }
+        }
+        catalog
     }
 
     fn source(&self, node: &Node, settings: &pelton_project::Source) -> Result<SchemaRef, Reports> {
@@ -193,11 +312,9 @@ impl Typing<'_> {
         if mistakes.has_errors() { Err(mistakes) } else { Ok(schema) }
     }
 
-    fn select(&mut self, node: &Node, select: &pelton_project::Select) -> Result<SchemaRef, Reports> {
-        let typed = self
-            .engine
-            .analyze(&self.catalog, &select.sql)
-            .map_err(|error| crate::table::select_report(node, &error))?;
+    fn select(&self, node: &Node, select: &Select, catalog: &Catalog) -> Result<TypedNode, Reports> {
+        let typed =
+            self.engine.analyze(catalog, &select.sql).map_err(|error| crate::table::select_report(node, &error))?;
         let mut fields: Vec<Field> = Vec::with_capacity(typed.schema.fields().len());
         let mut mistakes = Reports::default();
         for field in typed.schema.fields() {
@@ -219,13 +336,10 @@ impl Typing<'_> {
         if mistakes.has_errors() {
             return Err(mistakes);
         }
-        if !typed.volatile.is_empty() {
-            self.types.volatile.insert(node.name.clone(), typed.volatile);
-        }
-        Ok(Arc::new(Schema::new(fields)))
+        Ok(TypedNode { volatile: typed.volatile, ..TypedNode::of_schema(Arc::new(Schema::new(fields))) })
     }
 
-    fn checks(&mut self, node: &Node, schema: &SchemaRef) {
+    fn checks(&self, node: &Node, schema: &SchemaRef, said: &mut Reports) {
         let checks = match &node.body {
             Body::Source(settings) => &settings.checks,
             Body::Table(table) => &table.checks,
@@ -235,33 +349,30 @@ impl Typing<'_> {
             return;
         }
         let staged = Relation::Typed(schema.clone());
-        let catalog = crate::stage::with_staged(&self.catalog, &node.name, &staged);
+        let catalog = crate::stage::with_staged(&self.catalog(node), &node.name, &staged);
         let verified = pelton_quality::plan(node, schema, checks).and_then(|plan| plan.verify(self.engine, &catalog));
         if let Err(mistakes) = verified {
-            self.mistakes.extend(mistakes);
+            said.extend(mistakes);
         }
-        if crate::catalog::is_view(node)
-            && let Some(check) = checks.iter().find(|check| crate::fingerprint::removes_rows(check))
-        {
-            let place = pelton_base::Place::in_text(&node.file, &node.text, check.span.0, check.span.1);
-            let message =
-                format!("check `{}` sends rows of `{}` to quarantine, but a view stores none", check.name, node.name);
-            self.mistakes.push(Report::error("invalid-check", message).at(place).hint("set `build = \"full\"`"));
-        }
-    }
-
-    fn feature_table(&mut self, node: &Node, schema: &SchemaRef) {
-        match FeatureTable::of(node, schema) {
-            Ok(Some(table)) => {
-                self.features.insert(node.name.clone(), table);
-            }
-            Ok(None) => {}
-            Err(mistakes) => self.mistakes.extend(mistakes),
+        let (why, hint) = match &node.body {
+            Body::Table(table) if table.build == Build::View => ("a view stores none", "set `build = \"full\"`"),
+            Body::Table(_) => return,
+            Body::Source(_) => (
+                "a source keeps what its contract lets in",
+                "declare the column's type and `contract = { data_type = \"quarantine\" }`, or put the check on a table",
+            ),
+            Body::Model(_) => ("a model has no rows of its own", "put the check on a table that the model reads"),
+        };
+        if let Some(check) = checks.iter().find(|check| check.removes_rows()) {
+            let message = format!("check `{}` sends rows of `{}` to quarantine, but {why}", check.name, node.name);
+            let place = node.place_at(check.span);
+            said.push(Report::error("invalid-check", message).at(place).hint(hint));
         }
     }
 
-    fn model(&mut self, node: &Node, model: &Model) -> Result<SchemaRef, Reports> {
-        let select = self.select(node, &model.select)?;
+    fn model(&self, node: &Node, model: &Model) -> Result<TypedNode, Reports> {
+        let mut typed = self.select(node, &model.select, &self.catalog(node))?;
+        let select = typed.schema.clone();
         let uses = pelton_features::resolve(node, &select, &self.features)?;
         let lookups = lookups(&uses);
         let derive = Columns::derive_schema(&select, &lookups);
@@ -286,25 +397,46 @@ impl Typing<'_> {
             return Err(mistakes);
         }
         let columns = pelton_train::plan_columns(node, &select, &lookups, &derived)?;
-        // How `predict(model, table)` is typed: the model's answer on the columns that a table brings.
-        let answer = columns.answer.clone();
-        self.types.models.insert(node.name.clone(), ModelTypes { columns, uses });
-        self.bind_typed_model(node, &answer);
-        Ok(select)
-    }
-
-    /// Types `predict(model, table)` before the model was ever trained: the table's columns, then nulls of the answer's types.
-    fn bind_typed_model(&mut self, node: &Node, answer: &[Field]) {
-        use pelton_query::sql;
-        let outputs: Vec<String> = answer
-            .iter()
-            .map(|field| format!("{} as {}", sql::cast("null", field.data_type()), sql::ident(field.name())))
-            .collect();
-        let outputs = outputs.join(", ");
-        let template = Arc::new(move |table: &str| format!("select *, {outputs} from {table}"));
-        self.catalog.predicts.insert(node.name.to_string(), template);
+        typed.model = Some(ModelTypes { columns, uses });
+        Ok(typed)
     }
 }
+
+impl TypedNode {
+    fn of_schema(schema: SchemaRef) -> Self {
+        TypedNode { schema, volatile: Vec::new(), feature: None, model: None }
+    }
+}
+
+/// Names and types of columns, as one text.
+fn shape_of<'a>(fields: impl IntoIterator<Item = &'a Field>) -> String {
+    fields.into_iter().map(|field| format!("{} {}\n", field.name(), types::name(field.data_type()))).collect()
+}
+
+/// Types `predict(model, table)` before the model was ever trained: the table's columns, then nulls of the answer's types.
+fn bind_typed_model(catalog: &mut Catalog, name: &NodeName, answer: &[Field]) {
+    use pelton_query::sql;
+    let outputs: Vec<String> = answer
+        .iter()
+        .map(|field| format!("{} as {}", sql::cast("null", field.data_type()), sql::ident(field.name())))
+        .collect();
+    let outputs = outputs.join(", ");
+    let template = Arc::new(move |table: &str| format!("select *, {outputs} from {table}"));
+    catalog.predicts.insert(name.to_string(), template);
+}
+
+/// A warning of a table's column whose name Delta Lake allows only with a feature that we do not write, because older readers lack it.
+fn unreadable_name(node: &Node, name: &str) -> Option<Report> {
+    if !matches!(node.body, Body::Table(_)) || crate::catalog::is_view(node) || !name.contains(REFUSED_IN_NAMES) {
+        return None;
+    }
+    let message = format!("column `{name}` of `{}` has a name that Spark cannot read", node.name);
+    let report = Report::warning("invalid-name", message).at(node.place());
+    Some(report.note("it refuses names with spaces and any of `,;{}()=`").hint("name the column with AS"))
+}
+
+/// Characters that Spark refuses in a column's name.
+const REFUSED_IN_NAMES: &[char] = &[' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
 
 /// What an endpoint looks up, from the features that a model uses.
 pub(crate) fn lookups(uses: &[ResolvedUse]) -> Vec<Lookup> {

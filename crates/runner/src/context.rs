@@ -35,6 +35,16 @@ impl Context {
         Ok(Self::with(project, warehouse, engine, clock))
     }
 
+    /// Opens the project's warehouse to look at it; where there is none, an empty one stands in, and nothing is made.
+    pub fn open_to_read(
+        project: Arc<Project>,
+        engine: Arc<dyn Engine>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Reports> {
+        let warehouse = Warehouse::open_to_read(&warehouse_dir(&project)).map_err(reports)?;
+        Ok(Self::with(project, warehouse, engine, clock))
+    }
+
     /// Opens the project's warehouse to read it; reports `nothing-published` when there is none.
     pub fn open_existing(
         project: Arc<Project>,
@@ -69,7 +79,8 @@ pub(crate) fn warehouse_dir(project: &Project) -> PathBuf {
 
 /// The report of an environment without a publication.
 pub(crate) fn nothing_published(environment: &str) -> Report {
-    Report::error("nothing-published", format!("environment `{environment}` has no publication yet")).hint("pelton run")
+    let run = if environment == "main" { "pelton run".to_string() } else { format!("pelton run --env {environment}") };
+    Report::error("nothing-published", format!("environment `{environment}` has no publication yet")).hint(run)
 }
 
 /// A store's error as reports.

@@ -1,10 +1,11 @@
 //! The fingerprint of a node: everything that its rows or bytes depend on, as one digest.
 //!
 //! It is made of the SELECT in its normal form, the settings that change the data, and the digests of what the node reads. Digests,
-//! not version ids: a parent that was rebuilt to the same rows leaves its children as they are.
+//! not version ids: a parent that was rebuilt to the same rows leaves its children as they are. Of the checks, those count that may
+//! remove rows; the others change no row, and `checks` asks them again of the version that is there.
 
 use pelton_base::{Digest, NodeName};
-use pelton_project::{Body, Check, Node, OnFail, Project, Rule, Source, Table};
+use pelton_project::{Body, Check, Node, Project, Source, Table};
 use pelton_store::VersionHead;
 use std::collections::BTreeMap;
 
@@ -27,7 +28,7 @@ pub(crate) fn source_settings(source: &Source) -> String {
     let columns: Vec<String> =
         source.columns.iter().map(|column| format!("{} {}", column.name.value, column.data_type.value)).collect();
     let key: Vec<&str> = source.key.iter().map(|key| key.value.as_str()).collect();
-    let checks: Vec<String> = source.checks.iter().map(check_text).collect();
+    let checks = removing(&source.checks);
     let contract = (source.contract.columns, source.contract.data_type);
     format!("{:?} {:?} {:?} {contract:?} {columns:?} {key:?} {checks:?}", source.kind, source.format, source.csv)
 }
@@ -44,8 +45,8 @@ pub(crate) fn of_node(project: &Project, node: &Node, heads: &Heads) -> Option<D
         Body::Model(model) => {
             parts.push(model.select.normal.clone());
             parts.push(model.settings_digest.to_string());
-            parts.push(format!("{:?}", model.checks.iter().map(check_text).collect::<Vec<_>>()));
             parts.push(project.settings.seed.to_string());
+            parts.push(format!("package {}", pelton_serve::PACKAGE_FORMAT));
             // How a feature table is joined is part of what the model learns.
             for used in &model.features {
                 if let Some(Body::Table(table)) = project.nodes.get(&used.table).map(|node| &node.body) {
@@ -54,15 +55,14 @@ pub(crate) fn of_node(project: &Project, node: &Node, heads: &Heads) -> Option<D
             }
         }
     }
-    for (parent, _) in &node.reads {
+    for (parent, _) in node.reads.iter().filter(|(parent, _)| !node.checked_with.contains(parent)) {
         parts.push(format!("{parent} {}", heads.get(parent)?.digest));
     }
     Some(Digest::of_parts(parts.iter().map(String::as_str)))
 }
 
 fn table_settings(table: &Table) -> String {
-    let checks: Vec<String> = table.checks.iter().map(check_text).collect();
-    format!("{:?} {checks:?}", table.build)
+    format!("{:?} {:?}", table.build, removing(&table.checks))
 }
 
 fn feature_settings(table: &Table) -> String {
@@ -72,11 +72,12 @@ fn feature_settings(table: &Table) -> String {
     format!("{entity:?} {time:?} {known_at:?} {:?}", table.ttl_us)
 }
 
-fn check_text(check: &Check) -> String {
-    format!("{} {:?} {:?} {:?}", check.name, check.rule, check.on_fail, check.tolerance)
+/// The checks that rows depend on.
+fn removing(checks: &[Check]) -> Vec<String> {
+    checks.iter().filter(|check| check.removes_rows()).map(check_text).collect()
 }
 
-/// Whether a check may take rows away.
-pub(crate) fn removes_rows(check: &Check) -> bool {
-    check.on_fail == OnFail::Quarantine && !matches!(check.rule, Rule::Table(_) | Rule::Custom(_))
+/// Everything that a check asks, as text.
+pub(crate) fn check_text(check: &Check) -> String {
+    format!("{} {:?} {:?} {:?}", check.name, check.rule, check.on_fail, check.tolerance)
 }

@@ -1,20 +1,29 @@
 //! Walks the graph: fingerprint, plan, stage, check, commit, publish; and answers questions about what happened.
 //!
 //! In reading order: [`Context`] holds what every operation needs, [`check`] types the project, [`plan`] says what a run would do
-//! and why, [`run`] does it. `source`, `table` and `model` build one node each. `catalog` binds names to the versions of a
-//! publication, `query`, `show` and `serving` read them.
+//! and why, [`run`] does it. `source`, `table` and `model` build one node each, `checks` asks what the rows must meet, `replay`
+//! takes rows in that were kept out. `catalog` binds names to the versions of a publication, `query`, `show` and `serving` read
+//! them. `environments` publishes one environment to another and goes back, `diff` compares two publications, `gc` removes what
+//! nobody needs.
 //!
 //! Invariants: a version is recorded only after its checks passed; an environment changes only in one transaction at a run's end;
 //! a node is skipped in exactly one place (`plan::decide`).
 
 mod catalog;
 mod check;
+mod checks;
 mod context;
+mod diff;
+mod environments;
 mod fingerprint;
+mod gc;
+mod known;
 mod model;
 mod outcome;
 mod plan;
 mod query;
+mod repaired;
+mod replay;
 mod run;
 mod serving;
 mod show;
@@ -24,9 +33,19 @@ mod table;
 
 pub use check::{Checked, EndpointTypes, NodeTypes, TypedColumn, check};
 pub use context::Context;
+pub use diff::{
+    ChangedRow, ChangedValue, ColumnChanges, Compared, ComparedNode, ComparedSide, ComparedVersion, DiffOptions,
+    Retyped, RowChanges, diff,
+};
+pub use environments::{
+    Moved, MovedNode, PublishOptions, RollbackOptions, RolledBack, publications, publish, rollback,
+};
+pub use gc::{Collected, GcOptions, Kept, OldFile, OldPublication, OldVersion, gc};
 pub use outcome::{Event, HeldModel, ModelReport, PlanStep, Planned, RunOptions, RunOutcome, StepAction};
 pub use plan::plan;
-pub use query::{AsOf, predict_rows, quarantine, query};
+pub use query::{AsOf, predict_rows, quarantine, quarantine_rows, query};
+pub use repaired::read_repaired;
+pub use replay::{REPLAY_ROWS_MAX, Repaired, Replay, replay};
 pub use run::run;
 pub use serving::{Serving, receipts};
 pub use show::{Shown, show, why};

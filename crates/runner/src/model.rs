@@ -139,6 +139,29 @@ pub(crate) fn judge_again(
     Ok(held)
 }
 
+/// Asks the gates of the version in service, after they changed; gives a report for each that it does not meet.
+pub(crate) fn judge_in_service(
+    ctx: &Context,
+    node: &Node,
+    model: &Model,
+    head: &VersionHead,
+) -> Result<Vec<Report>, Report> {
+    let metrics = metrics_of(&catalog::load(ctx, &head.id)?);
+    let in_service = InService { version: &head.id.0, metrics: &metrics, model: None };
+    Ok(pelton_train::refusals_in_service(node, model, &in_service))
+}
+
+/// The columns of a model's SELECT.
+pub(crate) fn select_schema(
+    ctx: &Context,
+    node: &Node,
+    model: &Model,
+    catalog: &Catalog,
+) -> Result<SchemaRef, Reports> {
+    let typed = ctx.engine.analyze(catalog, &model.select.sql).map_err(|error| table::select_report(node, &error))?;
+    pelton_store::stored_schema(&typed.schema).map_err(crate::context::reports)
+}
+
 fn metrics_of(version: &VersionRecord) -> BTreeMap<String, f64> {
     version.detail.get("metrics").and_then(|metrics| serde_json::from_value(metrics.clone()).ok()).unwrap_or_default()
 }
@@ -177,10 +200,9 @@ async fn training_set(
     let ctx = building.ctx;
     building.progress(&node.name, "joining features as of each row's time");
     let reads = node.reads.iter().map(|(name, _)| name.clone());
-    let catalog = catalog::bind(ctx, &building.versions(), reads)?;
+    let catalog = catalog::bind(ctx, building.versions(), reads)?;
     let engine = ctx.engine.as_ref();
-    let typed = engine.analyze(&catalog, &model.select.sql).map_err(|error| table::select_report(node, &error))?;
-    let select: SchemaRef = pelton_store::stored_schema(&typed.schema).map_err(crate::context::reports)?;
+    let select = select_schema(ctx, node, model, &catalog)?;
     let relation = Relation::View(model.select.sql.clone());
     building.check_staged(node, &select, &model.checks, &relation, &catalog, id).await?;
 
@@ -309,6 +331,8 @@ fn package(
             })
             .collect(),
         ttl_us: used.table.ttl_us,
+        time: used.table.time.clone(),
+        known_at: used.table.known_at.clone(),
     };
     Package {
         format: 0,

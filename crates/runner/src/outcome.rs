@@ -1,5 +1,7 @@
 //! What a plan and a run say, as values; the command line prints them, and `--format json` is their serialization.
 
+use crate::environments::RolledBack;
+use crate::replay::Replay;
 use pelton_base::{NodeName, Reports, RunId, VersionId};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -13,11 +15,21 @@ pub struct RunOptions {
     pub select: Vec<String>,
     /// The command as typed, for the record.
     pub command: String,
+    /// Whether the run may bring back what a rollback took out.
+    pub roll_forward: bool,
+    /// Rows of a source's quarantine to be taken in.
+    pub replay: Option<Replay>,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        RunOptions { environment: "main".into(), select: Vec::new(), command: "run".into() }
+        RunOptions {
+            environment: "main".into(),
+            select: Vec::new(),
+            command: "run".into(),
+            roll_forward: false,
+            replay: None,
+        }
     }
 }
 
@@ -29,6 +41,8 @@ pub enum StepAction {
     Build,
     /// The version in the environment is current.
     Skip,
+    /// The version in the environment is current, and is asked checks that it was not asked before.
+    Check,
     /// A version that an earlier run built, and that is not in the environment, is current.
     Reuse,
     /// It depends on a node that is built first; whether it changes is known then.
@@ -55,6 +69,8 @@ pub struct Planned {
     pub environment: String,
     /// Its publication now, when it has one.
     pub publication: Option<i64>,
+    /// That this publication is a rollback: a run that would change something is refused then, unless it is told to roll forward.
+    pub rolled_back: Option<RolledBack>,
     /// Every selected node, in the order in which it would run.
     pub steps: Vec<PlanStep>,
 }
@@ -96,7 +112,7 @@ pub enum Event {
         node: NodeName,
         /// `source`, `table` or `model`.
         kind: &'static str,
-        /// `built`, `skipped`, `reused`, `withheld`, `failed` or `held`.
+        /// `built`, `skipped`, `checked`, `reused`, `withheld`, `failed` or `held`.
         action: &'static str,
         /// A few words: rows, quarantined rows, a metric, or the reason.
         summary: String,
@@ -152,6 +168,8 @@ pub struct RunOutcome {
     pub built: Vec<NodeName>,
     /// Nodes whose version was current.
     pub skipped: Vec<NodeName>,
+    /// Nodes whose version was current, and was asked checks that it had not been asked before.
+    pub checked: Vec<NodeName>,
     /// Nodes for which a version of an earlier run was taken.
     pub reused: Vec<NodeName>,
     /// Nodes that were not built because something that they read failed.

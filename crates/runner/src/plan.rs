@@ -1,9 +1,11 @@
 //! What a run would do, and why. [`decide`] is the one place that lets a node be skipped.
 
+use crate::checks;
 use crate::context::{Context, reports};
+use crate::environments;
 use crate::fingerprint::{self, Heads};
 use crate::outcome::{PlanStep, Planned, RunOptions, StepAction};
-use crate::source;
+use crate::{replay, source};
 use pelton_base::{Digest, NodeName, Reports};
 use pelton_project::{Body, Node, select};
 use pelton_store::VersionHead;
@@ -14,6 +16,8 @@ use std::collections::BTreeSet;
 pub(crate) enum Verdict {
     /// The version in the environment is current.
     Skip(String),
+    /// The version in the environment is current, but was not asked all checks.
+    Check(Box<VersionHead>, String),
     /// A version that is not in the environment is current.
     Reuse(Box<VersionHead>, String),
     /// A new version is to be built.
@@ -22,6 +26,23 @@ pub(crate) enum Verdict {
 
 /// Decides about a node over the versions of what it reads. `current` is its version in the environment.
 pub(crate) fn decide(
+    ctx: &Context,
+    node: &Node,
+    current: Option<&VersionHead>,
+    heads: &Heads,
+    volatile: &[String],
+) -> Result<Verdict, Reports> {
+    let verdict = decide_on_rows(ctx, node, current, heads, volatile)?;
+    if let (Verdict::Skip(_), Some(head)) = (&verdict, current)
+        && let Some(why) = checks::due(ctx, node, head, heads)?.reason()
+    {
+        return Ok(Verdict::Check(Box::new(head.clone()), why));
+    }
+    Ok(verdict)
+}
+
+/// Decides by what rows depend on; checks that remove none are left to [`decide`].
+fn decide_on_rows(
     ctx: &Context,
     node: &Node,
     current: Option<&VersionHead>,
@@ -82,10 +103,19 @@ fn decide_source(
         return Ok(Verdict::Build(None, "its settings changed".into()));
     }
     let changes = source::changes(ctx, node, settings, Some(&head.id))?;
+    let newest = newest(ctx, node)?;
     if changes.is_empty() {
+        // A run that took rows of the quarantine in may have failed to publish them.
+        if let Some(newer) = newest.filter(|newer| newer.id != head.id && newer.digest != head.digest)
+            && is_current(ctx, node, settings, &newer)?
+            && replay::repairs_of(ctx, &newer.id)? > replay::repairs_of(ctx, &head.id)?
+        {
+            let why = format!("rows of its quarantine were replayed in run {}", newer.run);
+            return Ok(Verdict::Reuse(Box::new(newer), why));
+        }
         return Ok(Verdict::Skip("its files are unchanged".into()));
     }
-    match newest(ctx, node)? {
+    match newest {
         Some(newer) if newer.id != head.id && is_current(ctx, node, settings, &newer)? => {
             let why = format!("version {} of run {} took in exactly these files", newer.id, newer.run);
             Ok(Verdict::Reuse(Box::new(newer), why))
@@ -114,7 +144,7 @@ fn reason(ctx: &Context, node: &Node, current: Option<&VersionHead>, heads: &Hea
     let mut changed = Vec::new();
     for (name, before) in &version.inputs {
         let Some(now) = heads.get(name) else { continue };
-        if now.id == *before {
+        if now.id == *before || node.checked_with.contains(name) {
             continue;
         }
         let before = ctx.warehouse.state().version_head(before).map_err(reports)?;
@@ -186,6 +216,7 @@ pub async fn plan(ctx: &Context, options: &RunOptions) -> Result<Planned, Report
         let (action, reason) = if waits.is_empty() {
             match decide(ctx, node, heads.get(&name), &heads, types.volatile(&name))? {
                 Verdict::Skip(why) => (StepAction::Skip, why),
+                Verdict::Check(_, why) => (StepAction::Check, why),
                 Verdict::Build(_, why) => (StepAction::Build, why),
                 Verdict::Reuse(head, why) => {
                     heads.insert(name.clone(), *head);
@@ -202,5 +233,6 @@ pub async fn plan(ctx: &Context, options: &RunOptions) -> Result<Planned, Report
         steps.push(PlanStep { node: name, kind: node.kind(), action, reason });
     }
     let publication = ctx.warehouse.state().current_id(&options.environment).map_err(reports)?;
-    Ok(Planned { environment: options.environment.clone(), publication, steps })
+    let rolled_back = environments::rolled_back(ctx, &options.environment)?;
+    Ok(Planned { environment: options.environment.clone(), publication, rolled_back, steps })
 }

@@ -1,7 +1,8 @@
 //! SQL over an environment, a past publication, and the system tables; quarantined rows; single predictions.
 
 use crate::catalog::{self, Versions};
-use crate::context::{Context, nothing_published};
+use crate::context::Context;
+use crate::environments;
 use crate::serving;
 use pelton_base::{NodeName, Report, format_time_us};
 use pelton_query::{BatchStream, Catalog, QueryError, collect, sql};
@@ -24,36 +25,17 @@ pub enum AsOf {
 fn versions(ctx: &Context, environment: &str, as_of: Option<AsOf>) -> Result<Versions, Report> {
     let state = ctx.warehouse.state();
     let store = |error: pelton_store::StoreError| error.report();
-    let found = match as_of {
-        None => state.current(environment).map_err(store)?,
-        Some(AsOf::Publication(id)) => {
-            let found = state.publication(id).map_err(store)?.filter(|found| found.environment == environment);
-            if found.is_none() {
-                let message = format!("environment `{environment}` has no publication {id}");
-                return Err(Report::error("unknown-version", message)
-                    .hint("pelton query \"select publication, published_at from pelton.publications\""));
-            }
-            found
-        }
+    let current = environments::current_of(ctx, environment)?;
+    match as_of {
+        None => Ok(current.nodes),
+        Some(AsOf::Publication(id)) => Ok(environments::publication_of(ctx, environment, id)?.nodes),
         Some(AsOf::Time(us)) => {
             let past = state.publications(environment).map_err(store)?;
             let Some(newest) = past.iter().filter(|head| head.at_us <= us).max_by_key(|head| head.id) else {
                 let message = format!("environment `{environment}` had no publication at {}", format_time_us(us));
-                return Err(Report::error("unknown-version", message)
-                    .hint("pelton query \"select publication, published_at from pelton.publications\""));
+                return Err(Report::error("unknown-publication", message).hint("pelton rollback --list"));
             };
-            state.publication(newest.id).map_err(store)?
-        }
-    };
-    match found {
-        Some(publication) => Ok(publication.nodes),
-        None => {
-            let others = state.environments().map_err(store)?;
-            if others.is_empty() || environment == "main" {
-                return Err(nothing_published(environment));
-            }
-            let message = format!("no environment is called `{environment}`");
-            Err(Report::error("unknown-environment", message).suggest(environment, others.iter().map(String::as_str)))
+            Ok(environments::publication_of(ctx, environment, newest.id)?.nodes)
         }
     }
 }
@@ -107,19 +89,7 @@ pub async fn quarantine(
     check: Option<&str>,
     limit: usize,
 ) -> Result<(u64, Vec<RecordBatch>), Report> {
-    if let Some(node) = node
-        && !ctx.project.nodes.contains_key(node)
-    {
-        let known = ctx.project.nodes.keys().map(NodeName::as_str);
-        return Err(Report::error("unknown-node", format!("no node is called `{node}`")).suggest(node.as_str(), known));
-    }
-    let versions = versions(ctx, environment, None)?;
-    let mut catalog = Catalog::default();
-    catalog::bind_system(ctx, &versions, &mut catalog)?;
-    let mut wanted = vec!["true".to_string()];
-    wanted.extend(node.map(|node| format!("node = {}", sql::text(node.as_str()))));
-    wanted.extend(check.map(|check| format!("rule = {}", sql::text(check))));
-    let wanted = wanted.join(" and ");
+    let (catalog, wanted) = quarantined(ctx, environment, node, check)?;
     let run = async |text: &str| -> Result<Vec<RecordBatch>, Report> {
         let failed = |error: QueryError| error.report("quarantine");
         collect(ctx.engine.query(&catalog, text).await.map_err(failed)?).await.map_err(failed)
@@ -129,11 +99,51 @@ pub async fn quarantine(
         .first()
         .and_then(|batch| batch.column(0).as_any().downcast_ref::<arrow::array::Int64Array>().map(|n| n.value(0)))
         .unwrap_or(0);
-    let text = format!(
+    Ok((total as u64, run(&format!("{} limit {limit}", quarantined_sql(&wanted))).await?))
+}
+
+/// All quarantined rows of an environment, in the same order, each with the id by which a repaired file names it.
+pub async fn quarantine_rows(
+    ctx: &Context,
+    environment: &str,
+    node: Option<&NodeName>,
+    check: Option<&str>,
+) -> Result<BatchStream, Report> {
+    let (catalog, wanted) = quarantined(ctx, environment, node, check)?;
+    let rows = ctx.engine.query(&catalog, &quarantined_sql(&wanted)).await;
+    Ok(crate::replay::with_ids(rows.map_err(|error| error.report("quarantine"))?))
+}
+
+/// The system tables of an environment, and the condition on rows in quarantine.
+fn quarantined(
+    ctx: &Context,
+    environment: &str,
+    node: Option<&NodeName>,
+    check: Option<&str>,
+) -> Result<(Catalog, String), Report> {
+    let versions = versions(ctx, environment, None)?;
+    if let Some(node) = node
+        && !versions.contains_key(node)
+        && !ctx.project.nodes.contains_key(node)
+    {
+        let known = versions.keys().chain(ctx.project.nodes.keys()).map(NodeName::as_str);
+        return Err(Report::error("unknown-node", format!("there is no node `{node}`"))
+            .suggest(node.as_str(), known)
+            .hint("pelton graph"));
+    }
+    let mut catalog = Catalog::default();
+    catalog::bind_system(ctx, &versions, &mut catalog)?;
+    let mut wanted = vec!["true".to_string()];
+    wanted.extend(node.map(|node| format!("node = {}", sql::text(node.as_str()))));
+    wanted.extend(check.map(|check| format!("rule = {}", sql::text(check))));
+    Ok((catalog, wanted.join(" and ")))
+}
+
+fn quarantined_sql(wanted: &str) -> String {
+    format!(
         "select node, rule, reason, file, line, \"column\", raw, run, at from pelton.quarantine where {wanted} \
-         order by node, file, line, rule, raw limit {limit}"
-    );
-    Ok((total as u64, run(&text).await?))
+         order by node, file, line, rule, raw"
+    )
 }
 
 /// Predicts rows given as a JSON object or an array of objects, with the published model, and logs them with receipts.

@@ -1,24 +1,19 @@
 //! A run: builds what changed, in order, and publishes it in one transaction.
 
 use crate::catalog::{self, Versions};
-use crate::context::{Context, reports};
+use crate::context::{Context, nothing_published, reports};
 use crate::fingerprint::Heads;
-use crate::outcome::{Event, HeldModel, ModelReport, RunOptions, RunOutcome};
+use crate::outcome::{Event, HeldModel, ModelReport, RunOptions, RunOutcome, StepAction};
 use crate::plan::{self, Verdict};
-use crate::{check, model, serving, source, stage, table};
-use pelton_base::{Digest, NodeName, Report, Reports, RunId, VersionId};
-use pelton_project::{Body, Check, Node, PublishRule};
-use pelton_quality::{CheckPlan, Outcome};
-use pelton_query::{Catalog, Relation};
-use pelton_store::{
-    Action, CheckOutcome, CheckRecord, Decision, Publish, RunLock, RunRecord, StaleFiles, VersionHead, VersionRecord,
-};
+use crate::replay::{self, Replay, Replayed};
+use crate::{check, checks, environments, model, serving, source, table};
+use pelton_base::{Digest, NodeName, Report, Reports, RunId, VersionId, thousands};
+use pelton_project::{Body, Node, PublishRule};
+use pelton_store::{Action, Decision, Publish, RunLock, RunRecord, StaleFiles, VersionHead, VersionRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-
-use arrow::datatypes::SchemaRef;
 
 /// Builds what changed and publishes it. An error means that the run could not begin; how it ended stands in the outcome.
 pub async fn run(
@@ -66,14 +61,9 @@ pub(crate) struct Building<'a> {
     pub(crate) ctx: &'a Context,
     pub(crate) run: &'a RunId,
     heads: &'a Heads,
+    versions: &'a Versions,
     handle: &'a Handle,
     said: &'a Mutex<Reports>,
-}
-
-/// The checks of staged rows, where some of the rows are to be removed.
-pub(crate) struct CheckedRows {
-    pub(crate) plan: CheckPlan,
-    pub(crate) removed: u64,
 }
 
 impl Building<'_> {
@@ -90,8 +80,13 @@ impl Building<'_> {
         self.said.lock().expect("nobody panics while holding it").push(report);
     }
 
-    pub(crate) fn versions(&self) -> Versions {
-        catalog::versions(self.heads)
+    pub(crate) fn heads(&self) -> &Heads {
+        self.heads
+    }
+
+    /// The versions of this moment of the run; kept beside the heads, because gathering ten thousand for each node takes minutes.
+    pub(crate) fn versions(&self) -> &Versions {
+        self.versions
     }
 
     pub(crate) fn head(&self, node: &str) -> Option<&VersionHead> {
@@ -105,60 +100,12 @@ impl Building<'_> {
             .filter_map(|(name, _)| self.heads.get(name).map(|head| (name.clone(), head.id.clone())))
             .collect()
     }
-
-    /// Answers a node's checks on its staged rows and records the answers. Failed ones are the error; `None` without checks.
-    pub(crate) async fn check_staged(
-        &self,
-        node: &Node,
-        schema: &SchemaRef,
-        checks: &[Check],
-        staged: &Relation,
-        catalog: &Catalog,
-        version: &VersionId,
-    ) -> Result<Option<CheckedRows>, Reports> {
-        if checks.is_empty() {
-            return Ok(None);
-        }
-        self.progress(&node.name, "checking");
-        let plan = pelton_quality::plan(node, schema, checks)?;
-        let catalog = stage::with_staged(catalog, &node.name, staged);
-        let checked = pelton_quality::run(self.ctx.engine.as_ref(), &catalog, &plan).await?;
-        let now_us = self.ctx.now_us();
-        let records: Vec<CheckRecord> = checked
-            .results
-            .iter()
-            .map(|result| CheckRecord {
-                node: node.name.clone(),
-                version: Some(version.clone()),
-                name: result.check.name.clone(),
-                rule: pelton_quality::rule_text(&result.check.rule),
-                on_fail: format!("{:?}", result.check.on_fail).to_lowercase(),
-                outcome: match result.outcome {
-                    Outcome::Passed => CheckOutcome::Passed,
-                    Outcome::Failed => CheckOutcome::Failed,
-                    Outcome::Warned | Outcome::Quarantined => CheckOutcome::Warned,
-                },
-                failed_rows: result.failed_rows,
-                rows: result.rows,
-                samples: result.to_json()["samples"].clone(),
-                at_us: now_us,
-            })
-            .collect();
-        self.ctx.warehouse.state().record_checks(self.run, &records).map_err(reports)?;
-        let said = pelton_quality::report(&plan, &checked);
-        if !checked.passed() {
-            return Err(said);
-        }
-        for report in said.0 {
-            self.warn(report);
-        }
-        Ok(Some(CheckedRows { plan, removed: checked.removed }))
-    }
 }
 
 /// What became of a node.
 enum Done {
     Skipped,
+    Checked { summary: String },
     Reused,
     Built { summary: String },
     Held { version: VersionId },
@@ -173,6 +120,8 @@ struct Run<'a> {
     handle: Handle,
     /// The environment's versions, with those of this run in place.
     heads: Heads,
+    /// The ids of those.
+    versions: Versions,
     /// Nodes that have no version to build on in this run.
     broken: BTreeSet<NodeName>,
     decisions: Vec<Decision>,
@@ -189,6 +138,9 @@ impl<'a> Run<'a> {
         let began = Instant::now();
         let state = ctx.warehouse.state();
         let lock = state.lock_run().map_err(reports)?;
+        if !options.roll_forward {
+            not_undoing_a_rollback(ctx, options).await?;
+        }
         let current = state.current(&options.environment).map_err(reports)?;
         let heads = plan::heads_of(ctx, &options.environment)?;
         let types = check::types(&ctx.project, ctx.engine.as_ref(), Some(&ctx.warehouse))?;
@@ -211,6 +163,7 @@ impl<'a> Run<'a> {
             published: false,
             built: Vec::new(),
             skipped: Vec::new(),
+            checked: Vec::new(),
             reused: Vec::new(),
             withheld: Vec::new(),
             failed: Vec::new(),
@@ -224,6 +177,7 @@ impl<'a> Run<'a> {
             options,
             id,
             handle,
+            versions: catalog::versions(&heads),
             heads,
             broken: BTreeSet::new(),
             decisions: Vec::new(),
@@ -243,10 +197,17 @@ impl<'a> Run<'a> {
             node.reads.iter().map(|(parent, _)| parent).filter(|parent| self.broken.contains(*parent)).collect();
         let (done, reason) = if let Some(first) = broken.first() {
             (Done::Withheld, format!("it reads `{first}`, which was not built"))
+        } else if let Some(replay) = self.options.replay.as_ref().filter(|replay| replay.node == node.name) {
+            self.handle.send(Event::Started { node: node.name.clone(), kind: node.kind() });
+            self.replay(node, replay).await
         } else {
             match plan::decide(self.ctx, node, self.heads.get(&node.name), &self.heads, volatile) {
                 Ok(Verdict::Skip(why)) => (Done::Skipped, why),
-                Ok(Verdict::Reuse(head, why)) => self.reuse(node, *head, why),
+                Ok(Verdict::Check(head, why)) => {
+                    self.handle.send(Event::Started { node: node.name.clone(), kind: node.kind() });
+                    (self.check_again(node, &head).await, why)
+                }
+                Ok(Verdict::Reuse(head, why)) => self.reuse(node, *head, why).await,
                 Ok(Verdict::Build(fingerprint, why)) => {
                     self.handle.send(Event::Started { node: node.name.clone(), kind: node.kind() });
                     (self.build(node, fingerprint).await, why)
@@ -257,7 +218,54 @@ impl<'a> Run<'a> {
         self.note(node, done, reason, began);
     }
 
-    fn reuse(&mut self, node: &Node, head: VersionHead, why: String) -> (Done, String) {
+    fn building(&self) -> Building<'_> {
+        Building {
+            ctx: self.ctx,
+            run: &self.id,
+            heads: &self.heads,
+            versions: &self.versions,
+            handle: &self.handle,
+            said: &self.said,
+        }
+    }
+
+    /// Asks the version that stays what it has not been asked yet.
+    async fn check_again(&mut self, node: &Node, head: &VersionHead) -> Done {
+        let again = checks::again(&self.building(), node, head, true).await;
+        match again {
+            Ok(again) if again.held.is_empty() => Done::Checked { summary: again.summary.unwrap_or_default() },
+            Ok(again) => {
+                self.outcome.reports.extend(Reports(again.held));
+                Done::Held { version: head.id.clone() }
+            }
+            Err(mistakes) => self.failed(mistakes),
+        }
+    }
+
+    /// Takes rows of a source's quarantine in.
+    async fn replay(&mut self, node: &Node, replay: &Replay) -> (Done, String) {
+        let why = "its quarantine was to be replayed".to_string();
+        let Some(head) = self.heads.get(&node.name).cloned() else {
+            return (self.failed(nothing_published(&self.options.environment).into()), why);
+        };
+        let replayed = replay::build(&self.building(), node, &head, replay).await;
+        match replayed {
+            Ok(Replayed::Nothing(why)) => (Done::Skipped, why),
+            Ok(Replayed::Entered(version, why)) => {
+                let summary = summary(&version, None);
+                self.stands_at(version.head());
+                (Done::Built { summary }, why)
+            }
+            Err(mistakes) => (self.failed(mistakes), why),
+        }
+    }
+
+    async fn reuse(&mut self, node: &Node, head: VersionHead, why: String) -> (Done, String) {
+        // It was built when the project had other checks.
+        let again = checks::again(&self.building(), node, &head, false).await;
+        if let Err(mistakes) = again {
+            return (self.failed(mistakes), why);
+        }
         if let Body::Model(model) = &node.body {
             match model::judge_again(self.ctx, node, model, &head, self.heads.get(&node.name)) {
                 Ok(held) if held.is_empty() => {}
@@ -267,14 +275,23 @@ impl<'a> Run<'a> {
                 }
                 Err(mistake) => return (self.failed(mistake.into()), "it could not be examined".into()),
             }
+            let noted = self.building().note_accepted(node, &head.id);
+            if let Err(mistakes) = noted {
+                return (self.failed(mistakes), why);
+            }
         }
-        self.heads.insert(node.name.clone(), head);
+        self.stands_at(head);
         (Done::Reused, why)
     }
 
+    /// From here on the node has this version.
+    fn stands_at(&mut self, head: VersionHead) {
+        self.versions.insert(head.node.clone(), head.id.clone());
+        self.heads.insert(head.node.clone(), head);
+    }
+
     async fn build(&mut self, node: &Node, fingerprint: Option<Digest>) -> Done {
-        let building =
-            Building { ctx: self.ctx, run: &self.id, heads: &self.heads, handle: &self.handle, said: &self.said };
+        let building = self.building();
         let previous = self.heads.get(&node.name);
         let built: Result<(VersionRecord, Option<ModelReport>, Vec<Report>), Reports> = match (&node.body, fingerprint)
         {
@@ -293,13 +310,17 @@ impl<'a> Run<'a> {
         };
         match built {
             Ok((version, report, held)) => {
+                let noted = if held.is_empty() { building.note_accepted(node, &version.id) } else { Ok(()) };
+                if let Err(mistakes) = noted {
+                    return self.failed(mistakes);
+                }
                 let summary = summary(&version, report.as_ref());
                 self.outcome.models.extend(report);
                 if !held.is_empty() {
                     self.outcome.reports.extend(Reports(held));
                     return Done::Held { version: version.id };
                 }
-                self.heads.insert(node.name.clone(), version.head());
+                self.stands_at(version.head());
                 Done::Built { summary }
             }
             Err(mistakes) => self.failed(mistakes),
@@ -319,6 +340,10 @@ impl<'a> Run<'a> {
             Done::Skipped => {
                 self.outcome.skipped.push(name.clone());
                 (Action::Skipped, reason.clone())
+            }
+            Done::Checked { summary } => {
+                self.outcome.checked.push(name.clone());
+                (Action::Checked, summary)
             }
             Done::Reused => {
                 self.outcome.reused.push(name.clone());
@@ -401,7 +426,7 @@ impl<'a> Run<'a> {
         &mut self,
         current: &Option<(i64, BTreeMap<NodeName, VersionId>)>,
     ) -> Result<Option<i64>, Reports> {
-        let nodes = catalog::versions(&self.heads);
+        let nodes = self.versions.clone();
         if nodes.is_empty() || current.as_ref().is_some_and(|(_, published)| *published == nodes) {
             return Ok(None);
         }
@@ -443,6 +468,19 @@ impl<'a> Run<'a> {
             self.outcome.reports.push(stayed.into_iter().fold(report, Report::note));
         }
         Ok(Some(id))
+    }
+}
+
+/// Refuses a run that would bring back what a rollback took out, or put something new in its place.
+async fn not_undoing_a_rollback(ctx: &Context, options: &RunOptions) -> Result<(), Reports> {
+    let Some(back) = environments::rolled_back(ctx, &options.environment)? else { return Ok(()) };
+    let planned = plan::plan(ctx, options).await?;
+    let changing = planned.steps.iter().filter(|step| !matches!(step.action, StepAction::Skip | StepAction::Check));
+    let mut names: Vec<String> = changing.map(|step| step.node.to_string()).collect();
+    names.extend(options.replay.iter().map(|replay| replay.node.to_string()));
+    match names.is_empty() {
+        true => Ok(()),
+        false => Err(environments::refuse_to_undo(&options.environment, back, &names).into()),
     }
 }
 
@@ -501,17 +539,4 @@ fn summary(version: &VersionRecord, report: Option<&ModelReport>) -> String {
         text.push_str(&format!(", {} dropped", thousands(version.dropped)));
     }
     text
-}
-
-/// A number with commas: `51,204`.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }

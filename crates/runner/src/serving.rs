@@ -3,7 +3,7 @@
 use crate::catalog::{self, Versions};
 use crate::context::{Context, nothing_published};
 use arrow::array::ArrayRef;
-use pelton_base::{NodeName, Report, Reports, VersionId};
+use pelton_base::{Report, Reports, VersionId};
 use pelton_features::{
     AsOf, FeatureTable, Found, Labels, OnlineBuilder, OnlineStore, ResolvedUse, Taken, training_sql,
 };
@@ -76,26 +76,17 @@ impl Serving {
                     Followed::Failed(mistake) => on_mistake(&mistake),
                 },
             );
-        let mut drain = tokio::time::interval(DRAIN_EVERY);
-        tokio::pin!(stop, following);
-        loop {
-            tokio::select! {
-                () = &mut stop => break,
-                () = &mut following => {}
-                // A drain runs to its end: cancelled halfway it would leave its writer at work beside the last one below.
-                _ = drain.tick() => self.drain(&on_mistake).await,
-            }
-        }
-        self.drain(&on_mistake).await;
-    }
-
-    async fn drain(&self, on_mistake: &(impl Fn(&Report) + Send + Sync)) {
-        let drained = async {
-            self.log.rotate().await?;
-            pelton_serve::drain(self.ctx.engine.as_ref(), &self.ctx.warehouse).await
-        };
-        if let Err(mistake) = drained.await {
-            on_mistake(&mistake);
+        let draining = pelton_serve::keep_draining(
+            self.log.clone(),
+            self.ctx.engine.clone(),
+            self.ctx.warehouse.clone(),
+            DRAIN_EVERY,
+            stop,
+            |mistake| on_mistake(&mistake),
+        );
+        tokio::select! {
+            () = draining => {}
+            () = following => {}
         }
     }
 
@@ -181,7 +172,7 @@ impl Features for OnlineFeatures {
 
 /// Makes the online features of every feature table that a published model looks up; those that are there stay.
 pub(crate) async fn build_online(ctx: &Context, versions: &Versions) -> Result<(), Reports> {
-    let mut wanted: BTreeMap<VersionId, NodeName> = BTreeMap::new();
+    let mut wanted: BTreeMap<VersionId, Lookup> = BTreeMap::new();
     for id in versions.values() {
         let head = ctx.warehouse.state().version_head(id).map_err(crate::context::reports)?;
         if head.is_none_or(|head| head.kind != "model") {
@@ -189,20 +180,15 @@ pub(crate) async fn build_online(ctx: &Context, versions: &Versions) -> Result<(
         }
         let mut package = package_of(&ctx.warehouse, &catalog::load(ctx, id)?)?;
         package.set_versions(versions);
-        wanted.extend(package.lookups.into_iter().map(|lookup| (lookup.version, lookup.table)));
+        wanted.extend(package.lookups.into_iter().map(|lookup| (lookup.version.clone(), lookup)));
     }
-    for (id, name) in wanted {
+    for (id, lookup) in wanted {
+        let name = lookup.table.clone();
         let path = ctx.warehouse.online_path(&name, &id);
         if path.exists() {
             continue;
         }
-        let version = catalog::load(ctx, &id)?;
-        let Some(node) = ctx.project.nodes.get(&name) else {
-            return Err(Report::error("unknown-node", format!("feature table `{name}` is not in the project")).into());
-        };
-        let Some(table) = FeatureTable::of(node, &version.schema())? else {
-            return Err(Report::error("internal", format!("`{name}` is no feature table any more")).into());
-        };
+        let table = feature_table(ctx, &lookup)?;
         let catalog = catalog::bind(ctx, versions, [name.clone()])?;
         let subject = format!("feature table `{name}`");
         let text = pelton_features::latest_sql(&table, &sql::ident(name.as_str()));
@@ -240,24 +226,27 @@ pub(crate) fn bind_model(
     Ok(())
 }
 
+/// The feature table that a model looks up, as the model was trained on it, at the version of the publication.
+fn feature_table(ctx: &Context, lookup: &Lookup) -> Result<FeatureTable, Report> {
+    Ok(FeatureTable {
+        name: lookup.table.clone(),
+        entity: lookup.entity.clone(),
+        time: lookup.time.clone(),
+        known_at: lookup.known_at.clone(),
+        ttl_us: lookup.ttl_us,
+        schema: catalog::load(ctx, &lookup.version)?.schema(),
+    })
+}
+
+/// What a lookup stands for in the as-of join.
 fn resolved(ctx: &Context, lookup: &Lookup) -> Result<ResolvedUse, Report> {
-    let version = catalog::load(ctx, &lookup.version)?;
-    let node = ctx.project.nodes.get(&lookup.table);
-    let table = match node.map(|node| FeatureTable::of(node, &version.schema())) {
-        Some(Ok(Some(table))) => table,
-        Some(Err(mistakes)) => return Err(mistakes.0.into_iter().next().unwrap_or_else(|| lost(lookup))),
-        _ => return Err(lost(lookup)),
-    };
+    let table = feature_table(ctx, lookup)?;
     let columns = lookup
         .columns
         .iter()
         .map(|column| Taken { column: column.column.clone(), name: column.name.clone() })
         .collect();
     Ok(ResolvedUse { table, columns })
-}
-
-fn lost(lookup: &Lookup) -> Report {
-    Report::error("unknown-node", format!("feature table `{}` is not in the project any more", lookup.table))
 }
 
 /// The SELECT that `predict(model, table)` stands for: the table's columns, then the prediction's.

@@ -1,10 +1,11 @@
 //! What is known about a node: its version in an environment, its columns, checks and metrics; and why it was built or skipped.
 
+use crate::catalog::{self, Versions};
 use crate::check::TypedColumn;
 use crate::context::Context;
 use pelton_base::{Digest, NodeName, Report, format_time_us};
-use pelton_project::{Body, Node};
-use pelton_store::{PastDecision, StoreError};
+use pelton_project::{Body, Check, Node};
+use pelton_store::{CheckRecord, PastDecision, StoreError, VersionRecord};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -17,8 +18,8 @@ pub struct Shown {
     pub kind: &'static str,
     /// Its description.
     pub description: Option<String>,
-    /// Its file.
-    pub file: String,
+    /// Its file; `None` when the project does not have it, or cannot be read.
+    pub file: Option<String>,
     /// Its tags.
     pub tags: Vec<String>,
     /// Its version in the environment.
@@ -78,20 +79,35 @@ pub struct ShownCheck {
     pub rows: u64,
 }
 
-/// Everything that is known about a node of the project.
+/// Everything that is known about a node: what the project says of it, and its version in the environment. A node that is published
+/// and not in the project, or whose project cannot be read, is told from its version alone.
 pub fn show(ctx: &Context, environment: &str, name: &NodeName) -> Result<Shown, Report> {
-    let node = node_of(ctx, name)?;
     let state = ctx.warehouse.state();
     let store = |error: StoreError| error.report();
-    let current = state.current(environment).map_err(store)?;
-    let version = match current.as_ref().and_then(|current| current.nodes.get(name)) {
+    let published = state.current(environment).map_err(store)?.map(|current| current.nodes).unwrap_or_default();
+    let version = match published.get(name) {
         Some(id) => state.version(id).map_err(store)?,
         None => None,
     };
-    let checks = match &version {
+    let node = ctx.project.nodes.get(name);
+    if node.is_none() && version.is_none() {
+        return Err(unknown(ctx, name, published.keys()));
+    }
+    let mut checks = match &version {
         Some(version) => state.checks_of(&version.id).map_err(store)?,
         None => Vec::new(),
     };
+    // A version may have been asked more than once: the newest answer counts, of checks as they are now.
+    let is_current = |record: &CheckRecord| {
+        let is_same =
+            |check: &Check| check.name == record.name && pelton_quality::rule_text(&check.rule) == record.rule;
+        node.is_none_or(|node| node.checks().iter().any(is_same))
+    };
+    checks.retain(is_current);
+    let newest: BTreeMap<String, usize> =
+        checks.iter().enumerate().map(|(at, check)| (check.name.clone(), at)).collect();
+    let mut at = 0..;
+    checks.retain(|check| newest.get(&check.name).copied() == at.next());
     let card = version.as_ref().and_then(|version| version.detail.get("card_markdown")).and_then(|card| card.as_str());
     let card = match card.and_then(Digest::parse) {
         Some(digest) => {
@@ -109,13 +125,17 @@ pub fn show(ctx: &Context, environment: &str, name: &NodeName) -> Result<Shown, 
         }
         None => BTreeMap::new(),
     };
-    let descriptions = descriptions(node);
+    let told = match (node, &version) {
+        (Some(node), _) => of_project(ctx, node),
+        (None, version) => of_version(ctx, version.as_ref(), &published)?,
+    };
+    let descriptions = node.map(descriptions).unwrap_or_default();
     Ok(Shown {
         name: name.clone(),
-        kind: node.kind(),
-        description: node.description.clone(),
-        file: node.file.clone(),
-        tags: node.tags.clone(),
+        kind: told.kind,
+        description: node.and_then(|node| node.description.clone()),
+        file: node.map(|node| node.file.clone()),
+        tags: node.map(|node| node.tags.clone()).unwrap_or_default(),
         digest: version.as_ref().map(|version| version.digest),
         rows: version.as_ref().map(|version| version.rows),
         bytes: version.as_ref().map(|version| version.bytes),
@@ -132,14 +152,8 @@ pub fn show(ctx: &Context, environment: &str, name: &NodeName) -> Result<Shown, 
             })
             .collect(),
         version: version.map(|version| version.id.0),
-        reads: node.reads.iter().map(|(parent, _)| parent.clone()).collect(),
-        read_by: ctx
-            .project
-            .nodes
-            .values()
-            .filter(|other| other.reads.iter().any(|(parent, _)| parent == name))
-            .map(|other| other.name.clone())
-            .collect(),
+        reads: told.reads,
+        read_by: told.read_by,
         checks: checks
             .into_iter()
             .map(|check| ShownCheck {
@@ -152,25 +166,63 @@ pub fn show(ctx: &Context, environment: &str, name: &NodeName) -> Result<Shown, 
             .collect(),
         metrics,
         card,
+        sql: told.sql,
+    })
+}
+
+/// What a node is, from its file or from its version.
+struct Told {
+    kind: &'static str,
+    reads: Vec<NodeName>,
+    read_by: Vec<NodeName>,
+    sql: Option<String>,
+}
+
+fn of_project(ctx: &Context, node: &Node) -> Told {
+    let reads = |other: &&Node| other.reads.iter().any(|(parent, _)| *parent == node.name);
+    Told {
+        kind: node.kind(),
+        reads: node.reads.iter().map(|(parent, _)| parent.clone()).collect(),
+        read_by: ctx.project.nodes.values().filter(reads).map(|other| other.name.clone()).collect(),
         sql: match &node.body {
             Body::Source(_) => None,
             Body::Table(table) => Some(table.select.sql.clone()),
             Body::Model(model) => Some(model.select.sql.clone()),
         },
-    })
+    }
 }
 
-/// The newest decisions about a node.
+fn of_version(ctx: &Context, version: Option<&VersionRecord>, published: &Versions) -> Result<Told, Report> {
+    let mut told = Told { kind: "table", reads: Vec::new(), read_by: Vec::new(), sql: None };
+    let Some(version) = version else { return Ok(told) };
+    told.kind = ["source", "model"].into_iter().find(|kind| version.kind == *kind).unwrap_or(told.kind);
+    told.reads = version.inputs.iter().map(|(parent, _)| parent.clone()).collect();
+    told.sql = version.detail.get("sql").and_then(|sql| sql.as_str()).map(str::to_string);
+    for (name, id) in published {
+        if catalog::load(ctx, id)?.inputs.iter().any(|(parent, _)| *parent == version.node) {
+            told.read_by.push(name.clone());
+        }
+    }
+    Ok(told)
+}
+
+/// The newest decisions about a node, whether it is still in the project or not.
 pub fn why(ctx: &Context, name: &NodeName, limit: usize) -> Result<Vec<PastDecision>, Report> {
-    node_of(ctx, name)?;
-    ctx.warehouse.state().last_decisions(name, limit).map_err(|error| error.report())
+    let state = ctx.warehouse.state();
+    let store = |error: StoreError| error.report();
+    let decisions = state.last_decisions(name, limit).map_err(store)?;
+    if decisions.is_empty() && !ctx.project.nodes.contains_key(name) {
+        let published = state.current("main").map_err(store)?.map(|current| current.nodes).unwrap_or_default();
+        return Err(unknown(ctx, name, published.keys()));
+    }
+    Ok(decisions)
 }
 
-fn node_of<'a>(ctx: &'a Context, name: &NodeName) -> Result<&'a Node, Report> {
-    ctx.project.nodes.get(name).ok_or_else(|| {
-        let known = ctx.project.nodes.keys().map(NodeName::as_str);
-        Report::error("unknown-node", format!("no node is called `{name}`")).suggest(name.as_str(), known)
-    })
+fn unknown<'a>(ctx: &'a Context, name: &NodeName, published: impl Iterator<Item = &'a NodeName>) -> Report {
+    let known = ctx.project.nodes.keys().chain(published).map(NodeName::as_str);
+    Report::error("unknown-node", format!("there is no node `{name}`"))
+        .suggest(name.as_str(), known)
+        .hint("pelton graph")
 }
 
 fn descriptions(node: &Node) -> BTreeMap<&str, String> {

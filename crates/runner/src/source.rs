@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::run::Building;
 use crate::stage;
-use crate::{catalog, fingerprint};
+use crate::{catalog, fingerprint, replay};
 use pelton_base::{Digest, NodeName, Report, Reports, VersionId};
 use pelton_ingest::{FileCounts, IngestError, InputFile, Intake, KeySet, Known, Rejected, Sink, TakeIn};
 use pelton_project::{Node, Source};
@@ -107,6 +107,10 @@ pub(crate) async fn build(
         Some(head) => has_settings(ctx, head, source)?,
         None => false,
     };
+    let repaired = match previous {
+        Some(head) => ctx.warehouse.state().source_files(&head.id).map_err(crate::context::reports)?,
+        None => Vec::new(),
+    };
     let previous = previous.filter(|_| same_settings);
     let mut changes = changes(ctx, node, source, previous.map(|head| &head.id))?;
     for file in &changes.changed {
@@ -138,11 +142,12 @@ pub(crate) async fn build(
     let mut files = keep(building, node, &id, changes.kept, &schema).await?;
     files.extend(read.files);
     files.sort_by(|a, b| a.path.cmp(&b.path));
+    replay::reapply(building, node, source, &id, repaired, (&mut files, &schema)).await?;
     commit(building, node, source, id, (schema, read.intake.untyped), &files).await
 }
 
 /// The columns of a version that nobody declared and that never had a value.
-fn untyped_of(version: &VersionRecord) -> Vec<String> {
+pub(crate) fn untyped_of(version: &VersionRecord) -> Vec<String> {
     let noted = version.detail.get("untyped").cloned().unwrap_or_default();
     serde_json::from_value(noted).unwrap_or_default()
 }
@@ -203,7 +208,7 @@ async fn read(
 }
 
 /// The keys of rows that stay, so that a new file cannot bring one of them again.
-async fn kept_keys(
+pub(crate) async fn kept_keys(
     ctx: &Context,
     node: &Node,
     source: &Source,
@@ -279,7 +284,7 @@ async fn keep(
     Ok(out)
 }
 
-async fn commit(
+pub(crate) async fn commit(
     building: &Building<'_>,
     node: &Node,
     source: &Source,
@@ -436,6 +441,7 @@ impl Sink for FileSink {
             data: staged.files,
             quarantine,
             columns: ColumnType::of(&open.schema),
+            repairs: Vec::new(),
         });
         Ok(())
     }

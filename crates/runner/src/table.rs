@@ -22,7 +22,7 @@ pub(crate) async fn build(
     let ctx = building.ctx;
     let inputs = building.inputs(node);
     let reads = node.reads.iter().map(|(name, _)| name.clone());
-    let catalog = catalog::bind(ctx, &building.versions(), reads)?;
+    let catalog = catalog::bind(ctx, building.versions(), reads)?;
     let id = VersionId::of(&node.name, fingerprint, building.run);
     if catalog::is_view(node) {
         return view(building, node, table, fingerprint, id, catalog, inputs).await;
@@ -112,7 +112,7 @@ async fn without_removed(
     id: &VersionId,
     staged: &Relation,
     catalog: &Catalog,
-    checked: &crate::run::CheckedRows,
+    checked: &crate::checks::CheckedRows,
 ) -> Result<Kept, Reports> {
     let ctx = building.ctx;
     let subject = format!("table `{}`", node.name);

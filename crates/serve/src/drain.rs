@@ -1,9 +1,11 @@
 //! Complete segments of the prediction log become rows of the Delta table `pelton_predictions`, each exactly once.
 //!
-//! The Parquet file of a segment is named after it. A drain that was killed after its commit and before it deleted the segment
-//! finds the file in the table and only deletes; one that was killed before its commit writes the file again. One process
+//! The Parquet files of a segment are named after it. A drain that was killed after its commit and before it deleted the segment
+//! finds the files in the table and only deletes; one that was killed before its commit writes them again. One process
 //! drains at a time, because a commit names all files of the table. Small files are merged now and then, by the same process
-//! after its segments are gone, so that no segment can miss the file that was made of it.
+//! after its segments are gone, so that no segment can miss the file that was made of it. Files that were merged, or left by a drain
+//! that was killed, are those of the table's folder that its newest version does not name; queries that began before may still read
+//! them.
 
 use crate::column::unquote;
 use crate::log::{self, End, Log, SegmentInfo};
@@ -23,7 +25,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +33,7 @@ use std::time::Duration;
 const SUBJECT: &str = "the table of predictions";
 
 /// The table of all predictions; its folder in the warehouse has the same name.
-const TABLE: &str = "pelton_predictions";
+pub(crate) const TABLE: &str = "pelton_predictions";
 
 /// Segments that one drain takes in; the next takes further ones. Bounds the work behind one commit.
 const SEGMENTS_MAX: usize = 64;
@@ -85,7 +87,7 @@ pub fn predictions_schema() -> SchemaRef {
 
 /// Takes the complete segments of all processes into the table. Does nothing while another process does the same.
 pub async fn drain(engine: &dyn Engine, warehouse: &Warehouse) -> Result<Drained, Report> {
-    let Some(_lock) = lock_drain(warehouse)? else { return Ok(Drained::default()) };
+    let Some(_hold) = hold_drain(warehouse)? else { return Ok(Drained::default()) };
     let mut taken = Vec::new();
     for segment in log::segments(&warehouse.log_dir())? {
         if taken.len() < SEGMENTS_MAX
@@ -160,47 +162,69 @@ async fn merge(
 }
 
 fn writer(warehouse: &Warehouse, prefix: &str) -> Result<StageWriter, Report> {
-    // One file a segment: its name says that it is there.
-    let options = StageOptions { rows_per_file_max: u64::MAX, bytes_per_file_max: u64::MAX, ..StageOptions::default() };
-    Ok(StageWriter::new(warehouse, &format!("tables/{TABLE}"), prefix, predictions_schema(), options)?)
+    // Files of the default size: a file is put together in memory.
+    Ok(StageWriter::new(warehouse, &format!("tables/{TABLE}"), prefix, predictions_schema(), StageOptions::default())?)
 }
 
-fn catalog_of(table: &TableLocation, files: Vec<DataFile>) -> Catalog {
+pub(crate) fn catalog_of(table: &TableLocation, files: Vec<DataFile>) -> Catalog {
     let (schema, folder) = (predictions_schema(), table.0.clone());
     Catalog::default().with(TABLE, Relation::Files { schema, folder, files: Arc::new(files) })
 }
 
-/// Moves a log into the table for ever: every `every` the segment that is being written ends, and what is complete is taken in.
-/// `tell` hears of what went wrong, and of damage that was found; predictions wait in their segments meanwhile.
+/// Moves a log into the table until `stop` completes, then once more: every `every` the segment that is being written ends, and what is
+/// complete is taken in. `tell` hears of what went wrong, and of damage that was found; predictions wait in their segments meanwhile.
+///
+/// A drain runs on a task of its own, so that what waits beside this goes on, and to its end: cancelled halfway it would leave its
+/// writer at work beside that of the next one.
 pub async fn keep_draining(
-    log: &Log,
-    engine: &dyn Engine,
-    warehouse: &Warehouse,
+    log: Arc<Log>,
+    engine: Arc<dyn Engine>,
+    warehouse: Warehouse,
     every: Duration,
-    mut tell: impl FnMut(Result<Drained, Report>),
+    stop: impl Future<Output = ()>,
+    mut tell: impl FnMut(Report),
 ) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let done = async {
+    tokio::pin!(stop);
+    let mut is_last = false;
+    while !is_last {
+        tokio::select! {
+            () = &mut stop => is_last = true,
+            _ = ticks.tick() => {}
+        }
+        let (log, engine, warehouse) = (Arc::clone(&log), Arc::clone(&engine), warehouse.clone());
+        let draining = tokio::spawn(async move {
             log.rotate().await?;
-            drain(engine, warehouse).await
-        };
-        match done.await {
-            Ok(drained) if drained.damaged.is_empty() => {}
-            told => tell(told),
+            drain(engine.as_ref(), &warehouse).await
+        });
+        match draining.await.unwrap_or_else(|_| Err(Report::error("internal", "taking in the prediction log failed"))) {
+            Ok(drained) => drained.damaged.iter().map(|path| damaged(path)).for_each(&mut tell),
+            Err(report) => tell(report),
         }
     }
 }
 
-/// One process drains at a time; `None` when it is another. The operating system gives the lock back when its holder dies.
-fn lock_drain(warehouse: &Warehouse) -> Result<Option<File>, Report> {
+fn damaged(kept: &Path) -> Report {
+    Report::warning("damaged-artifact", "a part of the prediction log is damaged")
+        .note("the predictions in it that can be read are in the table")
+        .note(format!("the rest is kept as `{}`", kept.display()))
+}
+
+/// Held by the one process that changes the table of predictions; given back when dropped, or when the process dies.
+#[derive(Debug)]
+pub struct DrainHold {
+    /// The lock lives as long as the open file.
+    _file: File,
+}
+
+/// Keeps the table of predictions as it is; `None` while another process changes it.
+pub fn hold_drain(warehouse: &Warehouse) -> Result<Option<DrainHold>, Report> {
     let path = warehouse.log_dir().join("drain.lock");
     let failed = |error: io::Error| log::unwritable(&path, &error);
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(DrainHold { _file: file })),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }

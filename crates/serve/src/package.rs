@@ -7,8 +7,9 @@ use pelton_query::types;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The format that [`Package::to_bytes`] writes. A reader refuses every other number.
-const FORMAT: u32 = 1;
+/// The format that [`Package::to_bytes`] writes. A reader refuses every other number; it is part of a model's fingerprint, so that a
+/// model of another format is trained again.
+pub const PACKAGE_FORMAT: u32 = 2;
 
 /// Everything that an endpoint needs to answer for one model version, besides the model's bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,6 +73,10 @@ pub struct Lookup {
     pub columns: Vec<FeatureColumn>,
     /// How old a feature row may be, microseconds.
     pub ttl_us: Option<i64>,
+    /// The feature table's column of the time that a row speaks of.
+    pub time: String,
+    /// The feature table's column of the time at which a row became known.
+    pub known_at: Option<String>,
 }
 
 /// One feature: its column in the feature table and in the training set.
@@ -112,7 +117,7 @@ pub struct TrainedOn {
 impl Package {
     /// The JSON that is stored.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let package = Package { format: FORMAT, ..self.clone() };
+        let package = Package { format: PACKAGE_FORMAT, ..self.clone() };
         serde_json::to_vec(&package).expect("a package has string keys and finite numbers only")
     }
 
@@ -125,8 +130,9 @@ impl Package {
         let format: Format = serde_json::from_slice(bytes).map_err(|error| {
             Report::error("damaged-artifact", "a model package is not readable").note(error.to_string())
         })?;
-        if format.format != FORMAT {
-            let message = format!("a model package has format {}, and this Pelton reads {FORMAT}", format.format);
+        if format.format != PACKAGE_FORMAT {
+            let message =
+                format!("a model package has format {}, and this Pelton reads {PACKAGE_FORMAT}", format.format);
             return Err(
                 Report::error("newer-warehouse", message).hint("use the Pelton that trained it, or train again")
             );
@@ -219,7 +225,7 @@ mod tests {
 
     #[test]
     fn an_unknown_format_is_refused_by_number() {
-        let text = String::from_utf8(fraud_package().to_bytes()).unwrap().replace("\"format\":1", "\"format\":9");
+        let text = String::from_utf8(fraud_package().to_bytes()).unwrap().replace("\"format\":2", "\"format\":9");
         let report = Package::from_bytes(text.as_bytes()).unwrap_err();
         assert_eq!((report.code, report.message.contains("format 9")), ("newer-warehouse", true));
         assert_eq!(Package::from_bytes(b"{}").unwrap_err().code, "damaged-artifact");

@@ -127,7 +127,7 @@ impl StoreError {
             }
             StoreError::Conflict { expected, found, .. } => {
                 let name = |id: &Option<i64>| id.map_or("none".to_string(), |id| id.to_string());
-                Report::error("run-locked", self.to_string())
+                Report::error("publication-conflict", self.to_string())
                     .note(format!("publication {} was expected, {} is there", name(expected), name(found)))
                     .note("nothing was published; what was built is kept for the next run")
                     .hint("run again")
@@ -215,6 +215,12 @@ impl StoreError {
                 | rusqlite::Error::IntegralValueOutOfRange(..) => {
                     StoreError::DamagedState { path: path.to_path_buf(), reason }
                 }
+                // Our statements are constants, so what they name was there and is gone.
+                rusqlite::Error::SqliteFailure(_, Some(text)) | rusqlite::Error::SqlInputError { msg: text, .. }
+                    if text.starts_with("no such table") || text.starts_with("no such column") =>
+                {
+                    StoreError::DamagedState { path: path.to_path_buf(), reason: text.clone() }
+                }
                 _ => StoreError::Internal { message: format!("the state database refused a statement: {reason}") },
             },
         }
@@ -248,7 +254,7 @@ mod tests {
         let text = || "x".to_string();
         let all = [
             (StoreError::RunLocked { pid: Some(7) }, "run-locked"),
-            (StoreError::Conflict { environment: text(), expected: None, found: Some(3) }, "run-locked"),
+            (StoreError::Conflict { environment: text(), expected: None, found: Some(3) }, "publication-conflict"),
             (StoreError::NewerWarehouse { found: 9, known: 1 }, "newer-warehouse"),
             (StoreError::StateLocked { waited_ms: 10_000 }, "state-locked"),
             (StoreError::DamagedState { path: PathBuf::from("state.db"), reason: text() }, "damaged-state"),

@@ -129,9 +129,12 @@ const TABLES: &[Table] = &[
             ("published_at", Time),
             ("nodes", Number),
             ("is_current", Flag),
+            ("restores", Number),
+            ("removed_at", Time),
         ],
         rows: "select p.id, p.environment, p.run, p.at_us, p.nodes,
-                      p.id = (select max(id) from publications where environment = p.environment)
+                      p.id = (select max(id) from publications where environment = p.environment),
+                      p.restores, p.removed_at_us
                from publications p order by p.id",
     },
     Table {

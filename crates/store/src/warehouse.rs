@@ -3,6 +3,7 @@
 //! ```text
 //! state.db                    runs, versions, environments, decisions, checks, metrics
 //! run.lock                    held by the run that writes
+//! types                       columns of tables by a digest of what they follow from; can be deleted at any time
 //! tables/<node>/              a Delta table each: part-<version>-<n>.parquet and _delta_log
 //! quarantine/                 rows that broke a rule, plain Parquet, one schema
 //! artifacts/<2>/<32 digits>   models, cards, records, by digest
@@ -51,6 +52,18 @@ impl Warehouse {
         let root = absolute(root)?;
         let state = State::open(&root, busy_timeout)?;
         Self::new(root, state)
+    }
+
+    /// Opens the warehouse in `root` to read it; where there is none, an empty one in memory stands in. Creates nothing.
+    pub fn open_to_read(root: &Path) -> Result<Self, StoreError> {
+        if let Some(warehouse) = Self::open_existing(root)? {
+            return Ok(warehouse);
+        }
+        let root = std::path::absolute(root)
+            .map_err(|error| StoreError::io(format!("open the warehouse `{}`", root.display()), &error))?;
+        let state = State::in_memory(&root)?;
+        let artifacts = Artifacts::new(root.join("artifacts"));
+        Ok(Warehouse(Arc::new(Inner { root, state, artifacts, files: Arc::new(LocalFileSystem::new()) })))
     }
 
     /// Opens the warehouse in `root` when there is one; creates nothing.
@@ -152,6 +165,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("warehouse");
         assert!(Warehouse::open_existing(&root).unwrap().is_none());
+        let empty = Warehouse::open_to_read(&root).unwrap();
+        assert!(empty.state().current("main").unwrap().is_none());
         assert!(!root.exists());
         fs::write(&root, "a file").unwrap();
         assert!(Warehouse::open_existing(&root).unwrap().is_none());
@@ -159,5 +174,6 @@ mod tests {
         fs::remove_file(&root).unwrap();
         Warehouse::open(&root).unwrap();
         assert!(Warehouse::open_existing(&root).unwrap().is_some());
+        assert_eq!(Warehouse::open_to_read(&root).unwrap().root(), root.canonicalize().unwrap());
     }
 }

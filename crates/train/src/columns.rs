@@ -39,7 +39,8 @@ pub struct Columns {
     pub lookups: Vec<Lookup>,
     /// What is computed.
     pub derived: Vec<Field>,
-    /// What the model sees: the request without entities and without what only `derive` reads, features, derived columns.
+    /// What the model sees: the request without entities and without what only `derive` reads, features, derived columns; without
+    /// `exclude`.
     pub inputs: Vec<Field>,
     /// What is answered. A classification whose target turns out to have more than two classes adds `probabilities`.
     pub answer: Vec<Field>,
@@ -71,17 +72,16 @@ pub fn plan_columns(
     let target = planning.column(&model.target);
     let key: Vec<Field> = model.key.iter().filter_map(|name| planning.column(name)).collect();
     let time = model.time.as_ref().and_then(|name| planning.column(name));
-    for name in &model.exclude {
-        planning.column(name);
-    }
+    let excluded = planning.excluded(lookups, derived);
     planning.check_time(time.as_ref());
     planning.check_group();
     planning.check_names(lookups, derived);
     let read = planning.read_by_derive();
-    let (request, own_inputs) = planning.request(lookups, &read);
-    let features = lookups.iter().flat_map(|lookup| lookup.fields.iter().cloned());
+    let (request, own_inputs) = planning.request(lookups, &read, &excluded);
     let derived: Vec<Field> = derived.fields().iter().map(|field| field.as_ref().clone()).collect();
-    let inputs: Vec<Field> = own_inputs.into_iter().chain(features).chain(derived.iter().cloned()).collect();
+    let others = lookups.iter().flat_map(|lookup| &lookup.fields).chain(&derived);
+    let others = others.filter(|field| !excluded.contains(field.name())).cloned();
+    let inputs: Vec<Field> = own_inputs.into_iter().chain(others).collect();
     planning.check_learning(target.as_ref(), &inputs);
     match target {
         Some(target) if !planning.reports.has_errors() => {
@@ -147,6 +147,42 @@ impl Planning<'_> {
         None
     }
 
+    /// The columns that the model does not see: of the SELECT, features by their names here or as `TABLE.COLUMN`, derived ones.
+    fn excluded(&mut self, lookups: &[Lookup], derived: &SchemaRef) -> BTreeSet<String> {
+        let features = || lookups.iter().flat_map(|lookup| &lookup.fields);
+        let own = self.select.fields().iter().chain(derived.fields()).map(AsRef::as_ref);
+        let known: Vec<&str> = own.chain(features()).map(|field| field.name().as_str()).collect();
+        let mut excluded = BTreeSet::new();
+        let mut mistakes = Reports::default();
+        for written in &self.model.exclude {
+            let of_table = written.value.split_once('.').and_then(|(table, column)| {
+                let lookup = lookups.iter().find(|lookup| lookup.table.as_str() == table)?;
+                // A name that the SELECT has too stands here with its table in front.
+                let long = format!("{table}_{column}");
+                let names = || lookup.fields.iter().map(|field| field.name());
+                names().find(|name| *name == column).or_else(|| names().find(|name| **name == long)).cloned()
+            });
+            let found = known.iter().find(|name| **name == written.value).map(|name| name.to_string());
+            match found.or(of_table) {
+                Some(name) => {
+                    excluded.insert(name);
+                }
+                None => {
+                    let message = format!("{} has no column `{}` to exclude", self.subject(), written.value);
+                    let column = written.value.rsplit('.').next().unwrap_or_default();
+                    mistakes.push(
+                        Report::error("unknown-column", message)
+                            .note("what can be excluded are columns of the SELECT, features, and derived columns")
+                            .suggest(column, known.iter().copied())
+                            .at(self.place(written.span)),
+                    );
+                }
+            }
+        }
+        self.reports.extend(mistakes);
+        excluded
+    }
+
     fn check_time(&mut self, time: Option<&Field>) {
         let Some((field, written)) = time.zip(self.model.time.as_ref()) else { return };
         if !matches!(field.data_type(), DataType::Timestamp(_, _)) {
@@ -202,7 +238,12 @@ impl Planning<'_> {
     }
 
     /// What a request carries, and what of it the model sees.
-    fn request(&self, lookups: &[Lookup], read: &BTreeSet<String>) -> (Vec<Field>, Vec<Field>) {
+    fn request(
+        &self,
+        lookups: &[Lookup],
+        read: &BTreeSet<String>,
+        excluded: &BTreeSet<String>,
+    ) -> (Vec<Field>, Vec<Field>) {
         let model = self.model;
         let is_in = |names: &[Spanned<String>], name: &str| names.iter().any(|other| other.value == name);
         let (mut request, mut inputs) = (Vec::new(), Vec::new());
@@ -212,7 +253,7 @@ impl Planning<'_> {
                 continue;
             }
             let is_entity = lookups.iter().any(|lookup| lookup.entity.iter().any(|entity| entity == name));
-            let is_input = !is_entity && !is_in(&model.key, name) && !is_in(&model.exclude, name);
+            let is_input = !is_entity && !is_in(&model.key, name) && !excluded.contains(name);
             if is_input {
                 inputs.push(field.as_ref().clone());
             }

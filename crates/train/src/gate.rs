@@ -87,6 +87,12 @@ pub fn refusals(
     asked.filter(|(_, result)| !result.met).map(|(gate, result)| report(node, gate, &result, in_service)).collect()
 }
 
+/// As [`refusals`], of the version in service itself: a gate that compares with it holds.
+pub fn refusals_in_service(node: &Node, model: &pelton_project::Model, current: &InService<'_>) -> Vec<Report> {
+    let asked = model.accept.iter().map(|gate| (gate, ask(gate, current.metrics, None)));
+    asked.filter(|(_, result)| !result.met).map(|(gate, result)| report(node, gate, &result, Some(current))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

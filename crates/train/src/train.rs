@@ -272,7 +272,10 @@ impl Training<'_> {
                 columns.lookups.iter().find(|lookup| lookup.fields.iter().any(|field| *field.name() == name));
             let report = Report::warning("label-leak", message).at(self.node.place());
             match looked_up {
-                Some(lookup) => report.hint(format!("compute it in `{}` as of the row's time", lookup.table)),
+                Some(lookup) => report.hint(format!(
+                    "compute it in `{}` as of the row's time, or list `{name}` under `exclude`",
+                    lookup.table
+                )),
                 None => report.hint(format!("compute it as of the row's time, or list `{name}` under `exclude`")),
             }
         };

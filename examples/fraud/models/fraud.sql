@@ -5,6 +5,7 @@ target   = "is_fraud"
 key      = ["transaction_id"]
 time     = "occurred_at"
 features = ["customer_profile", "customer_activity", "customer_device", "device_activity", "merchant_risk"]
+exclude  = ["customer_last_paid_at"]     # a date says nothing about payments after it; `seconds_since_last` does
 split    = { by = "time", test = "20%" }
 learner  = "gbdt"
 accept   = ["average_precision >= 0.40", "average_precision >= current - 0.02"]

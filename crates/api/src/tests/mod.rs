@@ -127,6 +127,8 @@ pub(super) fn endpoints(publication: i64) -> Endpoints {
                 data_type: "double".into(),
             }],
             ttl_us: None,
+            time: "at".into(),
+            known_at: None,
         }],
         derive: Vec::new(),
         inputs: ["amount", "channel", "spend_30d"].map(String::from).into(),

@@ -24,7 +24,7 @@ pub(crate) fn config(args: &Config, session: &Session, out: &Out) -> Result<u8, 
         out.data(pelton_project::settings_markdown());
         return Ok(0);
     }
-    let project = session.project()?;
+    let project = pelton_project::load_settings(&session.root()?)?;
     let settings = in_force(&project)?;
     if args.answer.is_json() {
         out.json(&json!({ "project": project.root, "environment": session.environment, "settings": settings }));
@@ -61,7 +61,7 @@ fn in_force(project: &Project) -> Result<Vec<InForce>, Report> {
 
 /// Every setting of `pelton.toml` by the name that it has there.
 fn values(settings: &Settings) -> Vec<(&'static str, Value)> {
-    let Settings { name, warehouse, publish, seed, engine, server } = settings;
+    let Settings { name, warehouse, publish, seed, engine, server, retention } = settings;
     vec![
         ("name", json!(name)),
         ("warehouse", json!(warehouse)),
@@ -77,6 +77,8 @@ fn values(settings: &Settings) -> Vec<(&'static str, Value)> {
         ("server.requests_max", json!(server.requests_max)),
         ("server.timeout_ms", json!(server.timeout_ms)),
         ("server.drain_ms", json!(server.drain_ms)),
+        ("retention.keep", json!(words::duration_us(retention.keep_us))),
+        ("retention.publications", json!(retention.publications)),
     ]
 }
 
@@ -95,7 +97,7 @@ mod tests {
     fn every_setting_of_the_project_file_is_shown() {
         let (_folder, project) = project("name = \"x\"\n");
         let shown: Vec<&str> = values(&project.settings).into_iter().map(|(setting, _)| setting).collect();
-        let tables = ["engine", "server"];
+        let tables = ["engine", "server", "retention"];
         for table in pelton_project::SETTINGS.iter().filter(|table| table.files == "pelton.toml") {
             for setting in table.settings.iter().filter(|setting| setting.built) {
                 let name = if table.table.is_empty() {

@@ -15,7 +15,7 @@ use arrow::array::RecordBatch;
 use pelton_base::{NodeName, Report, Reports};
 use pelton_demo::Options;
 use pelton_query::collect;
-use pelton_runner::{Context, RunOutcome};
+use pelton_runner::{Context, RunOptions, RunOutcome};
 use pelton_serve::Receipt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -38,7 +38,8 @@ pub(crate) async fn demo(args: &Demo, session: &Session, out: &Out) -> Result<u8
     let checked = pelton_runner::check(&ctx.project, ctx.engine.as_ref(), Some(&ctx.warehouse))?;
     out.data(page::files(&written, &checked, out.data_style));
 
-    let ended = with_progress(&ctx, session, Vec::new(), out).await?;
+    let (environment, command) = (session.environment.clone(), session.typed.clone());
+    let ended = with_progress(&ctx, RunOptions { environment, command, ..RunOptions::default() }, out).await?;
     // Rows that checks send to quarantine are what the demo is about: they get a section of their own.
     let told = ended.reports.0.iter().filter(|report| report.code != "check-warned");
     out.reports(&Reports(told.cloned().collect()));

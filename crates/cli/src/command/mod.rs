@@ -4,14 +4,18 @@ mod check;
 mod completions;
 mod config;
 mod demo;
+mod diff;
 mod explain;
+mod gc;
 mod graph;
 mod init;
 mod plan;
 mod predict;
+mod publish;
 mod quarantine;
 mod query;
 mod receipt;
+mod rollback;
 mod run;
 mod serve;
 mod show;
@@ -21,7 +25,7 @@ pub(crate) use config::InForce;
 pub(crate) use demo::Mark;
 
 use crate::args::{Answer, Command, Format};
-use crate::print::Out;
+use crate::print::{Out, words};
 use crate::session::Session;
 use pelton_base::{NodeName, Report, Reports};
 use pelton_project::Project;
@@ -38,6 +42,10 @@ pub(crate) async fn dispatch(command: Command, session: &Session, out: &Out) -> 
         Command::Query(args) => query::query(&args, session, out).await,
         Command::Graph(args) => graph::graph(&args, session, out),
         Command::Why(args) => why::why(&args, session, out),
+        Command::Diff(args) => diff::diff(&args, session, out).await,
+        Command::Publish(args) => publish::publish(&args, session, out).await,
+        Command::Rollback(args) => rollback::rollback(&args, session, out).await,
+        Command::Gc(args) => gc::gc(&args, session, out).await,
         Command::Quarantine(args) => quarantine::quarantine(&args, session, out).await,
         Command::Predict(args) => predict::predict(&args, session, out).await,
         Command::Serve(args) => serve::serve(&args, session, out).await,
@@ -61,6 +69,24 @@ fn node(project: &Project, name: &str) -> Result<NodeName, Report> {
         None => Err(Report::error("unknown-node", format!("there is no node `{name}`"))
             .suggest(name, project.nodes.keys().map(NodeName::as_str))
             .hint("pelton graph")),
+    }
+}
+
+/// An answer about a node. With mistakes in the project it is told from what is published; what is not published is unknown as long as
+/// they are there, so then they are what there is to say.
+fn of_published<T>(answer: Result<T, Report>, mistakes: Reports, out: &Out) -> Result<T, Reports> {
+    match answer {
+        Err(report) if report.code == "unknown-node" && mistakes.has_errors() => Err(mistakes),
+        Err(report) => Err(report.into()),
+        Ok(answer) => {
+            if mistakes.has_errors() {
+                let count = words::counted(mistakes.0.len() as u64, "mistake");
+                out.note(format!(
+                    "the project has {count} (`pelton check` lists them); this is told from what is published"
+                ));
+            }
+            Ok(answer)
+        }
     }
 }
 

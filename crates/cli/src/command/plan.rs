@@ -7,11 +7,12 @@ use pelton_base::Reports;
 use pelton_runner::RunOptions;
 
 pub(crate) async fn plan(args: &Plan, session: &Session, out: &Out) -> Result<u8, Reports> {
-    let ctx = session.context()?;
+    let ctx = session.context_to_read(session.project()?)?;
     let options = RunOptions {
         environment: session.environment.clone(),
         select: args.selection.nodes.clone(),
         command: session.typed.clone(),
+        ..RunOptions::default()
     };
     let planned = pelton_runner::plan(&ctx, &options).await?;
     if args.answer.is_json() {

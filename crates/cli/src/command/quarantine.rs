@@ -1,18 +1,35 @@
-//! `pelton quarantine`: the rows that broke a rule, each with its reason and its origin.
+//! `pelton quarantine`: the rows that broke a rule, each with its reason and its origin; and their way back.
 
-use crate::args::Quarantine;
-use crate::command::node;
-use crate::print::{Out, pages};
+use crate::args::{Quarantine, QuarantineAction, Replay};
+use crate::command::{node, of_published, query, run};
+use crate::print::{Out, outcome, pages};
 use crate::session::Session;
-use pelton_base::Reports;
+use pelton_base::{NodeName, Report, Reports};
+use pelton_runner::RunOptions;
 use pelton_serve::json_row;
 use serde_json::value::RawValue;
 
 pub(crate) async fn quarantine(args: &Quarantine, session: &Session, out: &Out) -> Result<u8, Reports> {
-    let ctx = session.published()?;
-    let name = args.node.as_deref().map(|name| node(&ctx.project, name)).transpose()?;
+    if let Some(QuarantineAction::Replay(args)) = &args.action {
+        return replay(args, session, out).await;
+    }
+    let (project, mistakes) = session.project_or_settings()?;
+    let ctx = session.published_of(project)?;
+    let name = args.node.as_deref().map(NodeName::new);
     let (check, limit) = (args.check.as_deref(), args.limit as usize);
-    let (total, batches) = pelton_runner::quarantine(&ctx, &session.environment, name.as_ref(), check, limit).await?;
+    if let Some(path) = &args.output {
+        let rows = pelton_runner::quarantine_rows(&ctx, &session.environment, name.as_ref(), check).await;
+        let rows = of_published(rows, mistakes, out)?;
+        let Some(format) = query::by_ending(path) else {
+            let report =
+                Report::error("invalid-argument", format!("the ending of `{}` names no format", path.display()));
+            return Err(report.hint("pelton quarantine --output rows.ndjson").into());
+        };
+        query::to_file(rows, format, path, out).await?;
+        return Ok(0);
+    }
+    let found = pelton_runner::quarantine(&ctx, &session.environment, name.as_ref(), check, limit).await;
+    let (total, batches) = of_published(found, mistakes, out)?;
     if args.answer.is_json() {
         let rows: Vec<Box<RawValue>> = batches
             .iter()
@@ -24,6 +41,26 @@ pub(crate) async fn quarantine(args: &Quarantine, session: &Session, out: &Out) 
         out.data(pages::quarantined(total, &batches, out.data_style));
     }
     Ok(0)
+}
+
+async fn replay(args: &Replay, session: &Session, out: &Out) -> Result<u8, Reports> {
+    let ctx = session.published_of(session.project()?)?;
+    let wanted = pelton_runner::Replay {
+        node: node(&ctx.project, &args.node)?,
+        check: args.check.clone(),
+        repaired: args.file.as_deref().map(pelton_runner::read_repaired).transpose()?,
+    };
+    let (environment, command) = (session.environment.clone(), session.typed.clone());
+    let options = RunOptions { environment, command, ..RunOptions::default() };
+    let options = pelton_runner::replay(&ctx, options, wanted).await?;
+    let ended = run::with_progress(&ctx, options, out).await?;
+    if args.answer.is_json() {
+        out.json(&ended);
+    } else {
+        out.data(outcome::outcome(&ended, out.data_style));
+    }
+    out.reports(&ended.reports);
+    Ok(ended.exit_code())
 }
 
 #[derive(serde::Serialize)]

@@ -17,7 +17,7 @@ use std::path::Path;
 const SPOOL_MEMORY_BYTES: usize = 8 << 20;
 
 pub(crate) async fn query(args: &Query, session: &Session, out: &Out) -> Result<u8, Reports> {
-    let format = args.format.unwrap_or_else(|| by_ending(args.output.as_deref()));
+    let format = args.format.or_else(|| by_ending(args.output.as_deref()?)).unwrap_or(RowFormat::Table);
     if format == RowFormat::Parquet && args.output.is_none() && out.is_data_terminal {
         return Err(Report::error("invalid-argument", "Parquet is not written to a terminal")
             .hint("pass `--output FILE`")
@@ -46,13 +46,14 @@ pub(crate) async fn query(args: &Query, session: &Session, out: &Out) -> Result<
     Ok(0)
 }
 
-fn by_ending(output: Option<&Path>) -> RowFormat {
-    match output.and_then(Path::extension).and_then(|ending| ending.to_str()) {
-        Some("csv") => RowFormat::Csv,
-        Some("json") => RowFormat::Json,
-        Some("ndjson" | "jsonl") => RowFormat::Ndjson,
-        Some("parquet") => RowFormat::Parquet,
-        _ => RowFormat::Table,
+/// The format that a file's ending names.
+pub(crate) fn by_ending(output: &Path) -> Option<RowFormat> {
+    match output.extension()?.to_str()? {
+        "csv" => Some(RowFormat::Csv),
+        "json" => Some(RowFormat::Json),
+        "ndjson" | "jsonl" => Some(RowFormat::Ndjson),
+        "parquet" => Some(RowFormat::Parquet),
+        _ => None,
     }
 }
 
@@ -70,7 +71,8 @@ fn as_of(word: &str) -> Result<AsOf, Report> {
 /// The SQL itself, or what stdin has for `-`.
 fn text(word: &str) -> Result<String, Report> {
     if word != "-" {
-        return Ok(word.to_string());
+        // The space that the command line's parser was given before a comment; places count from the text as it was typed.
+        return Ok(word.strip_prefix(' ').filter(|text| text.starts_with("--")).unwrap_or(word).to_string());
     }
     let mut text = String::new();
     io::stdin().read_to_string(&mut text).map_err(|error| unreadable("read", Path::new("-"), &error))?;
@@ -95,7 +97,8 @@ async fn as_table(mut stream: BatchStream, out: &Out) -> Result<(String, String)
     Ok((rows::table(&stream.schema, &batches, out.data_style), words::counted(rows as u64, "row")))
 }
 
-async fn to_file(stream: BatchStream, format: RowFormat, path: &Path, out: &Out) -> Result<(), Report> {
+/// Writes rows to a file, which appears when all of them are written.
+pub(crate) async fn to_file(stream: BatchStream, format: RowFormat, path: &Path, out: &Out) -> Result<(), Report> {
     let mut file = Pending::begin(path)?;
     let note = if format == RowFormat::Table {
         let (text, note) = as_table(stream, out).await?;
@@ -174,11 +177,10 @@ mod tests {
 
     #[test]
     fn the_ending_of_the_file_says_the_format() {
-        let of = |path: &str| by_ending(Some(Path::new(path)));
+        let of = |path: &str| by_ending(Path::new(path));
         assert_eq!(
-            (of("a.parquet"), of("a.jsonl"), of("a.txt")),
-            (RowFormat::Parquet, RowFormat::Ndjson, RowFormat::Table)
+            (of("a.parquet"), of("a.jsonl"), of("a.txt"), of("a")),
+            (Some(RowFormat::Parquet), Some(RowFormat::Ndjson), None, None)
         );
-        assert_eq!(by_ending(None), RowFormat::Table);
     }
 }

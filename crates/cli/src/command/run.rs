@@ -10,7 +10,7 @@ use pelton_runner::{Context, RunOptions, RunOutcome};
 
 pub(crate) async fn run(args: &Run, session: &Session, out: &Out) -> Result<u8, Reports> {
     let ctx = session.context()?;
-    let ended = with_progress(&ctx, session, args.selection.nodes.clone(), out).await?;
+    let ended = with_progress(&ctx, options(args, session), out).await?;
     if args.answer.is_json() {
         out.json(&ended);
     } else {
@@ -20,14 +20,18 @@ pub(crate) async fn run(args: &Run, session: &Session, out: &Out) -> Result<u8, 
     Ok(ended.exit_code())
 }
 
+fn options(args: &Run, session: &Session) -> RunOptions {
+    RunOptions {
+        environment: session.environment.clone(),
+        select: args.selection.nodes.clone(),
+        command: session.typed.clone(),
+        roll_forward: args.roll_forward,
+        ..RunOptions::default()
+    }
+}
+
 /// Runs and says on stderr what happens, until it is done or the process is asked to stop.
-pub(crate) async fn with_progress(
-    ctx: &Context,
-    session: &Session,
-    select: Vec<String>,
-    out: &Out,
-) -> Result<RunOutcome, Reports> {
-    let options = RunOptions { environment: session.environment.clone(), select, command: session.typed.clone() };
+pub(crate) async fn with_progress(ctx: &Context, options: RunOptions, out: &Out) -> Result<RunOutcome, Reports> {
     let names = ctx.project.nodes.keys().map(|name| name.as_str().len()).max().unwrap_or(0);
     let progress = Progress::new(out, names);
     let tell = |event| progress.on(event);

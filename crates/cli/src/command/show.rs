@@ -1,16 +1,16 @@
 //! `pelton show NODE`: everything about a node on one page.
 
 use crate::args::Show;
-use crate::command::node;
+use crate::command::of_published;
 use crate::print::{Out, pages};
 use crate::session::Session;
-use pelton_base::Reports;
+use pelton_base::{NodeName, Reports};
 
 pub(crate) fn show(args: &Show, session: &Session, out: &Out) -> Result<u8, Reports> {
-    let project = session.project()?;
-    let name = node(&project, &args.node)?;
-    let ctx = session.context_of(project)?;
-    let shown = pelton_runner::show(&ctx, &session.environment, &name)?;
+    let (project, mistakes) = session.project_or_settings()?;
+    let ctx = session.context_to_read(project)?;
+    let shown = pelton_runner::show(&ctx, &session.environment, &NodeName::new(&args.node));
+    let shown = of_published(shown, mistakes, out)?;
     if args.answer.is_json() {
         out.json(&shown);
     } else {

@@ -5,6 +5,9 @@
 
 pub(crate) mod checked;
 pub(crate) mod demo;
+pub(crate) mod diff;
+pub(crate) mod environments;
+pub(crate) mod gc;
 pub(crate) mod outcome;
 pub(crate) mod pages;
 pub(crate) mod progress;

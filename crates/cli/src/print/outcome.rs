@@ -27,6 +27,7 @@ pub(crate) fn outcome(ended: &RunOutcome, style: Style) -> String {
     add("built", plain(&ended.built));
     add("reused", plain(&ended.reused));
     add("skipped", plain(&ended.skipped));
+    add("checked", plain(&ended.checked));
     add("withheld", plain(&ended.withheld));
     add("failed", plain(&ended.failed));
     let held = ended.held.iter().map(|held| match &held.in_service {
@@ -88,6 +89,7 @@ mod tests {
             published: true,
             built: vec!["orders".into(), "spend".into()],
             skipped: vec!["customers".into()],
+            checked: vec![],
             reused: vec![],
             withheld: vec![],
             failed: vec![],

@@ -37,6 +37,7 @@ pub(crate) fn planned(planned: &Planned, style: Style) -> String {
         let action = match step.action {
             StepAction::Build => "build",
             StepAction::Skip => "skip",
+            StepAction::Check => "check",
             StepAction::Reuse => "reuse",
             StepAction::Depends => "depends",
         };
@@ -53,6 +54,13 @@ pub(crate) fn planned(planned: &Planned, style: Style) -> String {
         Some(id) => format!("`{}` is at publication {id}", planned.environment),
         None => format!("`{}` has no publication yet", planned.environment),
     };
+    let now = match planned.rolled_back {
+        Some(back) => format!(
+            "{now}, rolled back from {} to {}; `pelton run` changes it only with `--roll-forward`",
+            back.from, back.to
+        ),
+        None => now,
+    };
     let all = words::counted(planned.steps.len() as u64, "node");
     match changing {
         0 => format!("{}\nnothing to do for {all}; {now}\n", sheet.text(style)),
@@ -67,7 +75,9 @@ pub(crate) fn shown(node: &Shown, style: Style) -> String {
     if let Some(description) = &node.description {
         head.row(["", description.trim()]);
     }
-    head.row(["file", &node.file]);
+    if let Some(file) = &node.file {
+        head.row(["file", file]);
+    }
     let lists = [("tags", node.tags.clone()), ("reads", texts(&node.reads)), ("read by", texts(&node.read_by))];
     for (word, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
         head.row([*word, &list.join(", ")]);
@@ -169,7 +179,7 @@ pub(crate) fn decisions(node: &NodeName, decisions: &[PastDecision], style: Styl
 }
 
 fn is_good(action: &str) -> bool {
-    ["built", "skipped", "reused"].contains(&action)
+    ["built", "skipped", "checked", "reused", "published", "restored", "removed"].contains(&action)
 }
 
 /// Past decisions as JSON.
@@ -300,7 +310,10 @@ mod tests {
             step("spend", "table", StepAction::Build, "its SQL changed"),
             step("churn", "model", StepAction::Depends, "it reads `spend`, built before it"),
         ];
-        let page = planned(&Planned { environment: "main".into(), publication: Some(3), steps }, Style::default());
+        let page = planned(
+            &Planned { environment: "main".into(), publication: Some(3), rolled_back: None, steps },
+            Style::default(),
+        );
         assert_eq!(
             page,
             "\

@@ -10,9 +10,18 @@ const LINE_WIDTH_MAX: usize = 120;
 /// How many characters before the mistake a cut line keeps.
 const CONTEXT: usize = 40;
 
-/// All reports, errors and warnings in the order given, an empty line between two.
+/// How many reports are printed: a thousand mistakes have few causes, and nobody reads them all.
+const REPORTS_MAX: usize = 100;
+
+/// Reports, errors and warnings in the order given, an empty line between two; the first of them, when there are very many.
 pub(crate) fn reports_text(reports: &Reports, style: Style) -> String {
-    reports.0.iter().map(|report| report_text(report, style)).collect::<Vec<_>>().join("\n")
+    let shown = reports.0.iter().take(REPORTS_MAX).map(|report| report_text(report, style));
+    let mut text = shown.collect::<Vec<_>>().join("\n");
+    if let Some(more) = reports.0.len().checked_sub(REPORTS_MAX).filter(|more| *more > 0) {
+        let more = words::count(more as u64);
+        let _ = writeln!(text, "\n{more} more are not shown; `--format json` has them all");
+    }
+    text
 }
 
 /// One report, several lines.
@@ -156,6 +165,17 @@ error[unknown-key]: no `key`
     | ^^^
 ";
         assert_eq!(text, format!("{one}\n{one}"));
+    }
+
+    #[test]
+    fn of_very_many_reports_the_first_are_shown_and_the_rest_is_counted() {
+        let report = Report::error("cycle", "3 tables read each other");
+        let text = |count| reports_text(&Reports(vec![report.clone(); count]), Style::default());
+        assert_eq!(text(REPORTS_MAX).matches("error[cycle]").count(), REPORTS_MAX);
+        assert!(!text(REPORTS_MAX).contains("more are"));
+        let many = text(10_000);
+        assert_eq!(many.matches("error[cycle]").count(), REPORTS_MAX);
+        assert!(many.ends_with("\n\n9,900 more are not shown; `--format json` has them all\n"), "{many}");
     }
 
     #[test]

@@ -36,9 +36,9 @@ impl Style {
     /// The colour of what a run or a plan does with a node.
     pub(crate) fn action(self, action: &str, text: &str) -> String {
         match action {
-            "built" | "build" | "published" => self.green(text),
+            "built" | "build" | "published" | "restored" => self.green(text),
             "failed" => self.red(text),
-            "held" | "withheld" => self.yellow(text),
+            "held" | "withheld" | "removed" => self.yellow(text),
             "skipped" | "skip" | "reused" | "reuse" => self.dim(text),
             _ => text.to_string(),
         }

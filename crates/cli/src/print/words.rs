@@ -1,20 +1,9 @@
 //! Numbers, times and texts as people read them.
 
+pub(crate) use pelton_base::thousands as count;
+
 use std::time::Duration;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
-
-/// `499812` as `499,812`.
-pub(crate) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
 
 /// `1 row`, `2 rows`: a number and its noun, whose plural ends in `s`.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
@@ -34,6 +23,16 @@ pub(crate) fn elapsed(elapsed: Duration) -> String {
 /// As [`elapsed`], of milliseconds.
 pub(crate) fn elapsed_ms(ms: u64) -> String {
     elapsed(Duration::from_millis(ms))
+}
+
+/// A duration as settings write it, in the largest unit that has no rest: `30 days`, `90 minutes`, `0 seconds`.
+pub(crate) fn duration_us(us: i64) -> String {
+    let units = [(86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second")];
+    let unit = units.into_iter().find(|(size, _)| us != 0 && us % size == 0);
+    match unit {
+        Some((size, name)) => counted((us / size).unsigned_abs(), name),
+        None => format!("{} seconds", us as f64 / 1e6),
+    }
 }
 
 /// A size: `812 bytes`, `4.2 kB`, `1.3 GB`.
@@ -128,6 +127,8 @@ mod tests {
             ["0.6135", "123457", "0", "1.23e-5", "NaN"].map(String::from)
         );
         assert_eq!(names(["a", "b", "c"], 2), "a, b and 1 more");
+        let durations = [86_400_000_000, 5_400_000_000, 0, 1_500_000].map(duration_us);
+        assert_eq!(durations, ["1 day", "90 minutes", "0 seconds", "1.5 seconds"].map(String::from));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! SQL: `l ASOF JOIN r MATCH_CONDITION (l.time >= r.time [AND l.time >= r.known_at] [AND l.time - r.time <= INTERVAL '..']) ON l.k = r.k`.
 //! Every left row comes out exactly once, with nulls where nothing matches. A right row is visible from the later of its time and
 //! its `known_at`; of the visible ones the newest by time counts, then the newest by `known_at`, then the greatest by its values, so
-//! that the result never depends on the order of rows. When the right side has a column `known_at` it is respected without being
+//! that the result never depends on the order of rows. When the right side has a time `known_at` it is respected without being
 //! named. Right rows with a null key, time or `known_at` are never used.
 //!
 //! Between the planner and the optimizer [`AsOfRule`] turns the marked left join of `rewrite` into an [`AsOfNode`]; [`Planner`] makes
@@ -186,10 +186,13 @@ fn strip_cast(expr: &Expr) -> &Expr {
     }
 }
 
-/// The right side's own `known_at` column, unless it is what is matched already.
+/// The right side's own `known_at` column, when it is a time (a column of that name may hold anything) and not what is matched already.
 fn implied_known_at(join: &Join, right_time: &Expr) -> Result<Option<Expr>> {
+    use arrow::datatypes::DataType;
     let schema = join.right.schema();
-    let found = schema.iter().find(|(_, field)| field.name() == "known_at");
+    let time = right_time.get_type(schema)?;
+    let is_time = |data_type: &DataType| matches!(data_type, DataType::Timestamp(..)) || *data_type == time;
+    let found = schema.iter().find(|(_, field)| field.name() == "known_at" && is_time(field.data_type()));
     Ok(found
         .map(|(qualifier, field)| Expr::Column(Column::new(qualifier.cloned(), field.name())))
         .filter(|column| column != right_time))

@@ -150,6 +150,22 @@ async fn a_known_at_column_can_be_named() {
 }
 
 #[tokio::test]
+async fn a_known_at_column_that_is_no_time_is_a_column_like_others() {
+    let engine = engine();
+    let labels = [Label { id: 1, key: (Some(1), Some(1)), at: Some(10) }];
+    let catalog = table("l", &label_batch(&labels));
+    let features = batch(vec![
+        ("k1", ints(vec![Some(1)])),
+        ("time", times(vec![Some(3)])),
+        ("known_at", texts(vec![Some("the office")])),
+        ("value", ints(vec![Some(30)])),
+    ]);
+    let catalog = with(catalog, "f", &features);
+    let sql = "select l.id, f.time, f.value from l asof join f match_condition (l.at >= f.time) on l.k1 = f.k1";
+    assert_eq!(joined(&engine, &catalog, sql).await, [(1, Some(3), Some(30))]);
+}
+
+#[tokio::test]
 async fn several_joins_in_one_select_keep_every_left_row_once() {
     let engine = engine();
     let (labels, features) = random(Seed(11), 200, 150);

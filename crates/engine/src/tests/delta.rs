@@ -69,12 +69,25 @@ async fn a_damaged_log_and_a_missing_file_are_reported_as_damage() {
         "t",
         Relation::Files { schema: rows_in.schema(), folder: place.0.clone(), files: Arc::new(vec![file.clone()]) },
     );
-    std::fs::write(dir.path().join("1.parquet"), b"no parquet at all").unwrap();
-    let error = rows(&engine, &catalog, "select * from t").await.unwrap_err();
-    assert!(matches!(error, QueryError::Damaged { .. }), "{error:?}");
-    std::fs::remove_file(dir.path().join("1.parquet")).unwrap();
-    let error = rows(&engine, &catalog, "select * from t").await.unwrap_err();
-    assert!(matches!(error, QueryError::Damaged { .. }), "{error:?}");
+    let sound = std::fs::read(dir.path().join("1.parquet")).unwrap();
+    let said = async |bytes: Option<Vec<u8>>| {
+        let path = dir.path().join("1.parquet");
+        match bytes {
+            Some(bytes) => std::fs::write(&path, bytes).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let error = rows(&engine, &catalog, "select * from t").await.unwrap_err();
+        let QueryError::Damaged { message } = &error else { panic!("{error:?}") };
+        message.replace(&path.display().to_string(), "1.parquet")
+    };
+    let short = said(Some(b"no parquet at all".into())).await;
+    assert_eq!(short, format!("file `1.parquet` of `t` has 17 bytes, and {} were written", file.bytes));
+    assert_eq!(said(Some(vec![b'x'; sound.len()])).await, "file `1.parquet` of `t` is not what was written");
+    let mut inside = sound.clone();
+    let end = inside.len();
+    inside[end - 40..end - 8].fill(0xff);
+    assert_eq!(said(Some(inside)).await, "a file of `t` is not what was written");
+    assert_eq!(said(None).await, "file `1.parquet` of `t` is missing");
 
     let log = dir.path().join("_delta_log/00000000000000000000.json");
     std::fs::write(&log, b"{\"commitInfo\": {}}\n").unwrap();

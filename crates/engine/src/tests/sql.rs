@@ -26,6 +26,28 @@ async fn types_are_known_without_data() {
 }
 
 #[test]
+fn views_on_views_fit_the_stack() {
+    // As many as a project may have (`VIEWS_DEEP_MAX`), each of several steps, on a stack as the program gives its threads.
+    const VIEWS: usize = 50;
+    let mut catalog = Catalog::default().with("v0", Relation::Typed(orders().schema()));
+    for view in 1..=VIEWS {
+        let below = view - 1;
+        // A CTE may have the name of the view that it stands in.
+        let sql = format!(
+            "with v{view} as (select customer_id, max(amount) as amount from v{below} where amount > 0 group by 1)
+             select customer_id, amount + 1 as amount from v{view} where amount is not null"
+        );
+        catalog = catalog.with(format!("v{view}"), Relation::View(sql));
+    }
+    let typed = std::thread::Builder::new()
+        .stack_size(8 << 20)
+        .spawn(move || engine().analyze(&catalog, &format!("select sum(amount) as total from v{VIEWS}")).unwrap());
+    assert_eq!(typed.unwrap().join().unwrap().schema.field(0).data_type(), &DataType::Int64);
+    let itself = Catalog::default().with("v", Relation::View("select * from v".into()));
+    assert!(engine().analyze(&itself, "select * from v").is_err());
+}
+
+#[test]
 fn mistakes_are_told_in_the_users_words_with_their_place() {
     let catalog = Catalog::default().with("orders", Relation::Typed(orders().schema()));
     for (sql, wanted, at) in [
@@ -79,6 +101,22 @@ async fn a_value_that_cannot_be_computed_is_told_as_one() {
     assert!(error.to_string().contains("division by zero"), "{error}");
     let error = rows(&engine(), &catalog, "select cast(customer_id as bigint) from orders").await.unwrap_err();
     assert!(matches!(error, QueryError::Value { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_column_without_a_name_is_called_what_it_says() {
+    let catalog = table("orders", &orders());
+    for (sql, names) in [
+        ("select 1, 'a', amount, o.amount + 1 from orders o", vec!["1", "'a'", "amount", "o.amount + 1"]),
+        ("select count(*), max(amount) from orders order by max(amount)", vec!["count(*)", "max(amount)"]),
+        ("(select 1 union all select 2) order by 1", vec!["1"]),
+        ("with x as (select * from orders) select distinct upper('b') from x", vec!["upper('b')"]),
+    ] {
+        let typed = engine().analyze(&catalog, sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let found: Vec<_> = typed.schema.fields().iter().map(|field| field.name().clone()).collect();
+        assert_eq!(found, names, "{sql}");
+        rows(&engine(), &catalog, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
 }
 
 #[derive(Debug)]

@@ -24,6 +24,7 @@ fn node(name: &str, body: Body) -> Node {
         tags: Vec::new(),
         body,
         reads: Vec::new(),
+        checked_with: Default::default(),
     }
 }
 

@@ -32,7 +32,8 @@ pub(crate) fn input(folder: &Path, name: &str, bytes: &[u8]) -> InputFile {
     } else {
         FileFormat::Csv
     };
-    InputFile { path: name.to_string(), absolute, bytes: bytes.len() as u64, modified_us: 0, format, compression }
+    let (path, bytes) = (name.to_string(), bytes.len() as u64);
+    InputFile { path, absolute, bytes, modified_us: 0, format, compression, text: None }
 }
 
 fn spanned(value: &str) -> Spanned<String> {
@@ -69,6 +70,7 @@ fn source(columns: &[(&str, &str)]) -> (Source, Node) {
         tags: vec![],
         body: Body::Source(Box::new(source.clone())),
         reads: vec![],
+        checked_with: Default::default(),
     };
     (source, node)
 }

@@ -138,6 +138,24 @@ fn the_endpoint_and_sql_give_the_same_number_and_receipts_hold_after_ten_publica
 }
 
 #[test]
+fn rows_that_tie_are_told_apart_alike_in_training_and_at_the_endpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    project(folder.path(), "");
+    // Two rows a visit, of one time; which is the greater says `copy`, a column that the model does not take.
+    let history = "/* pelton\nentity = \"guest\"\ntime = \"at\"\n*/\n\
+                   select guest, at, at + interval '1 second' as known_at, copy,\n\
+                   cast(price as double) + case copy when 1 then 100 else 0 end as last_price, count(*) over w as stays\n\
+                   from visits cross join (values (1), (2)) as c (copy)\nwindow w as (partition by guest order by at)";
+    write(folder.path(), &[("tables/guest_history.sql", history)]);
+    run(folder.path());
+    let by_sql = csv(folder.path(), "select score from predict(returns, asked) order by ask_id");
+    let by_sql: Vec<f64> = by_sql.iter().map(|score| score.parse().unwrap()).collect();
+    let by_endpoint: Vec<f64> =
+        asked().iter().map(|row| predict(folder.path(), row)["score"].as_f64().unwrap()).collect();
+    assert_eq!(by_sql, by_endpoint);
+}
+
+#[test]
 fn training_sees_only_what_was_known() {
     let folder = tempfile::tempdir().unwrap();
     project(folder.path(), "");

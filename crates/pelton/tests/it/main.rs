@@ -6,6 +6,7 @@
 mod cases;
 mod demo;
 mod learning;
+mod limits;
 mod pipes;
 mod program;
 mod runs;

@@ -170,7 +170,7 @@ fn past_publications_can_be_queried() {
     let past = pelton(folder.path(), &["query", "select count(*) from orders", "--as-of", "1", "--format", "csv"]);
     assert_eq!(stdout(&past).lines().nth(1), Some("900"));
     let never = pelton(folder.path(), &["query", "select 1", "--as-of", "99"]);
-    assert!(stderr(&never).contains("unknown-version"), "{}", stderr(&never));
+    assert!(stderr(&never).contains("unknown-publication"), "{}", stderr(&never));
     let nowhere = pelton(folder.path(), &["query", "select 1", "--env", "mian"]);
     assert!(stderr(&nowhere).contains("unknown-environment"), "{}", stderr(&nowhere));
 }

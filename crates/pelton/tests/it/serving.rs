@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// A project with a model that is learned in a moment: `y` is true when `x` is over 50.
-fn write_project(folder: &Path) {
+pub(crate) fn write_project(folder: &Path) {
     let mut rows = String::from("id,x,y\n");
     for id in 0..400 {
         let x = id * 37 % 101;
@@ -30,7 +30,7 @@ fn write_project(folder: &Path) {
     );
 }
 
-fn start(folder: &Path) -> (Child, String) {
+pub(crate) fn start(folder: &Path) -> (Child, String) {
     let mut child = Command::new(PELTON)
         .args(["serve", "--port", "0"])
         .current_dir(folder)
@@ -48,7 +48,7 @@ fn start(folder: &Path) -> (Child, String) {
     (child, address.to_string())
 }
 
-fn ask(address: &str, method: &str, path: &str, body: &str) -> (String, serde_json::Value) {
+pub(crate) fn ask(address: &str, method: &str, path: &str, body: &str) -> (String, serde_json::Value) {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
     write!(

@@ -184,3 +184,42 @@ fn a_large_circle_is_reported_once() {
     assert!(reports.0.iter().all(|report| report.code == "cycle"), "{}", reports.0[0]);
     assert!(reports.0.len() <= 20, "{}", reports.0.len());
 }
+
+/// A chain of tables, each reading the one before it `times` times, with one header each.
+fn chain(length: usize, header: &str, times: usize) -> String {
+    let mut text = "--- sources/raw.toml\nkind = \"files\"\npath = \"data/*.csv\"\n".to_string();
+    for step in 0..length {
+        let from = if step == 0 { "raw".to_string() } else { format!("step_{:05}", step - 1) };
+        let joins = format!(" join {from} as other on true").repeat(times - 1);
+        text += &format!("--- tables/step_{step:05}.sql\n{header}select * from {from}{joins}\n");
+    }
+    text
+}
+
+#[test]
+fn a_long_cycle_names_its_beginning_and_its_end() {
+    let text = chain(10_000, "", 1).replace("from raw\n", "from step_09999\n");
+    let report = &load_text(&text).unwrap_err().0[0];
+    assert_eq!(report.message, "10000 tables read each other, so none can be built first");
+    assert!(report.notes[0].contains(" -> 9980 more -> "), "{}", report.notes[0]);
+    assert!(report.notes[0].len() < 1_000, "{}", report.notes[0]);
+}
+
+#[test]
+fn views_that_would_be_planned_too_deep_or_too_often_are_refused() {
+    let view = "/* pelton\nbuild = \"view\"\n*/\n";
+    assert!(load_text(&chain(VIEWS_DEEP_MAX, view, 1)).is_ok());
+    assert!(load_text(&chain(10_000, "", 2)).is_ok());
+    let reports = load_text(&chain(VIEWS_DEEP_MAX + 1, view, 1)).unwrap_err();
+    let report = &reports.0[0];
+    assert_eq!((reports.0.len(), report.code), (1, "unsupported-sql"));
+    assert_eq!(report.message, "more than 50 views stand one on another up to `step_00050`");
+    assert_eq!(report.hints, ["set `build = \"full\"` in `step_00050`"]);
+    // What stands on a reported view is reported only where it is too deep by itself.
+    assert_eq!(load_text(&chain(1_000, view, 1)).unwrap_err().0.len(), 19);
+    // Each mentions the one before twice: the tenth would bring 1,022 others.
+    assert!(load_text(&chain(9, view, 2)).is_ok());
+    let reports = load_text(&chain(12, view, 2)).unwrap_err();
+    assert_eq!(reports.0.len(), 1, "{reports}");
+    assert!(reports.0[0].message.starts_with("`step_00009` brings more than 1000 views"), "{reports}");
+}

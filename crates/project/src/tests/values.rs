@@ -287,3 +287,14 @@ fn every_setting_is_in_the_reference() {
         }
     }
 }
+
+#[test]
+fn the_reference_is_what_the_definition_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/settings.md");
+    let text = settings_markdown();
+    if std::env::var_os("PELTON_UPDATE").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    let found = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(found.trim_end() == text.trim_end(), "write it anew with `PELTON_UPDATE=1 cargo test -p pelton-project`");
+}

@@ -34,6 +34,7 @@ fn node() -> Node {
         tags: Vec::new(),
         body: Body::Table(Box::new(table)),
         reads: Vec::new(),
+        checked_with: Default::default(),
     }
 }
 

@@ -107,24 +107,64 @@ async fn a_record_that_is_not_one_holds_up_no_other() {
     assert_eq!((drained.rows, drained.damaged.len()), (2, 1));
 }
 
+const EVERY: std::time::Duration = std::time::Duration::from_millis(1);
+
 #[tokio::test]
 async fn a_log_keeps_moving_into_the_table() {
-    let House { warehouse, engine, log, .. } = &house();
-    let answer = ask(log, 1).await;
-    let moving = keep_draining(log, engine.as_ref(), warehouse, std::time::Duration::from_millis(1), |told| {
-        panic!("{told:?}");
-    });
-    let seen = async {
-        while receipts_in_table(engine) == 0 {
+    let House { warehouse, engine, log, _folder } = house();
+    let answer = ask(&log, 1).await;
+    let is_there = async {
+        while receipts_in_table(&engine) == 0 {
             tokio::task::yield_now().await;
         }
     };
-    tokio::select! {
-        () = moving => {}
-        () = seen => {}
-    }
-    let receipts = Receipts::new(engine.clone(), warehouse.clone());
+    let told = |told| panic!("{told:?}");
+    keep_draining(Arc::new(log), engine.clone(), warehouse.clone(), EVERY, is_there, told).await;
+    let receipts = Receipts::new(engine, warehouse);
     assert_eq!(receipts.find(&answer.receipts[0]).await.unwrap().row, 0);
+}
+
+#[tokio::test]
+async fn a_drain_holds_up_nothing_and_runs_to_its_end() {
+    let House { warehouse, log, _folder, engine: _ } = house();
+    let log = Arc::new(log);
+    let engine = Arc::new(FakeEngine { gate: Some(tokio::sync::Semaphore::new(0)), ..FakeEngine::default() });
+    ask(&log, 3).await;
+    let (stop, is_stopped) = tokio::sync::oneshot::channel::<()>();
+    let stopped = async {
+        let _ = is_stopped.await;
+    };
+    let draining =
+        keep_draining(log.clone(), engine.clone(), warehouse.clone(), EVERY, stopped, |told| panic!("{told:?}"));
+    let beside = async {
+        // The drain waits for the engine; this goes on, and asks it to stop.
+        while !warehouse.log_dir().join("drain.lock").exists() {
+            tokio::task::yield_now().await;
+        }
+        drop(stop);
+        tokio::task::yield_now().await;
+        assert_eq!(receipts_in_table(&engine), 0);
+        engine.gate.as_ref().unwrap().add_permits(10);
+    };
+    tokio::join!(draining, beside);
+    assert_eq!(receipts_in_table(&engine), 3);
+}
+
+#[tokio::test]
+async fn damage_is_told() {
+    let House { warehouse, engine, log, _folder } = house();
+    ask(&log, 1).await;
+    log.rotate().await.unwrap();
+    let path = log.segments().unwrap().remove(0).path;
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let mut told = Vec::new();
+    keep_draining(Arc::new(log), engine, warehouse, EVERY, async {}, |report| told.push(report)).await;
+    assert_eq!(
+        told.iter().map(|report| (report.code, report.is_error())).collect::<Vec<_>>(),
+        [("damaged-artifact", false)]
+    );
 }
 
 #[tokio::test]
@@ -194,6 +234,7 @@ async fn training_versions_lead_to_the_source_files() {
         data: Vec::new(),
         quarantine: Vec::new(),
         columns: Vec::new(),
+        repairs: Vec::new(),
     };
     state.insert_source_version(&version("s1", "payments", "source", &[], json!({})), &[file]).unwrap();
     let table = version("t1", "activity", "table", &[("payments", "s1")], json!({"sql": "select 1"}));

@@ -30,7 +30,7 @@ fn feature(column: &str, name: &str, data_type: &str) -> FeatureColumn {
 /// A model of card payments with one lookup and one derived column.
 pub(crate) fn fraud_package() -> Package {
     Package {
-        format: 1,
+        format: 2,
         model: NodeName::new("fraud"),
         task: Task::Classification,
         learner: "gbdt".into(),
@@ -51,6 +51,8 @@ pub(crate) fn fraud_package() -> Package {
                 feature("payments", "activity_payments", "bigint"),
             ],
             ttl_us: None,
+            time: "at".into(),
+            known_at: None,
         }],
         derive: vec![("amount_times_spend".into(), "amount * spend_30d".into())],
         inputs: ["amount", "channel", "spend_30d", "activity_payments", "amount_times_spend"].map(String::from).into(),
@@ -103,6 +105,8 @@ impl Features for FakeFeatures {
 #[derive(Default)]
 pub(crate) struct FakeEngine {
     pub(crate) tables: Mutex<BTreeMap<String, TableFiles>>,
+    /// When there is one, every look at a table's files takes a permit, and waits for it.
+    pub(crate) gate: Option<tokio::sync::Semaphore>,
 }
 
 struct Product {
@@ -181,6 +185,9 @@ impl Engine for FakeEngine {
     }
 
     async fn files(&self, table: &TableLocation, _: Option<i64>) -> Result<Option<TableFiles>, QueryError> {
+        if let Some(gate) = &self.gate {
+            gate.acquire().await.unwrap().forget();
+        }
         Ok(self.tables.lock().unwrap().get(&table.0).cloned())
     }
 }

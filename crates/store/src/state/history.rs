@@ -1,35 +1,18 @@
 //! What runs decided, checked and measured.
 
 use super::{
-    Action, CheckOutcome, CheckRecord, Decision, MetricRecord, PastDecision, State, count, count_at, json, json_at,
-    parsed,
+    Action, CheckOutcome, CheckRecord, Decision, MetricRecord, PastDecision, State, count, count_at, digest_at, json,
+    json_at, parsed,
 };
 use crate::error::StoreError;
-use pelton_base::{NodeName, RunId, VersionId};
-use rusqlite::{Row, params};
+use pelton_base::{Digest, NodeName, RunId, VersionId};
+use rusqlite::{Connection, Row, params};
+use std::collections::BTreeSet;
 
 impl State {
     /// Records what a run did with nodes, after what it recorded before.
     pub fn record_decisions(&self, run: &RunId, decisions: &[Decision]) -> Result<(), StoreError> {
-        self.write_soon(|db| {
-            let next: i64 = db
-                .prepare_cached("select coalesce(max(position) + 1, 0) from decisions where run = ?")?
-                .query_row([&run.0], |row| row.get(0))?;
-            let mut insert = db.prepare_cached(
-                "insert into decisions (run, position, node, action, reason, detail) values (?, ?, ?, ?, ?, ?)",
-            )?;
-            for (position, decision) in (next..).zip(decisions) {
-                insert.execute(params![
-                    run.0,
-                    position,
-                    decision.node.as_str(),
-                    decision.action.as_str(),
-                    decision.reason,
-                    json(&decision.detail),
-                ])?;
-            }
-            Ok(())
-        })
+        self.write_soon(|db| Ok(insert_decisions(db, run, decisions)?))
     }
 
     /// What a run did, in the order it was recorded.
@@ -101,6 +84,37 @@ impl State {
         })
     }
 
+    /// Records checks, by their digests, that a version was asked and need not be asked again.
+    pub fn record_check_passes(
+        &self,
+        run: &RunId,
+        version: &VersionId,
+        checks: &[Digest],
+        at_us: i64,
+    ) -> Result<(), StoreError> {
+        if checks.is_empty() {
+            return Ok(());
+        }
+        self.write_soon(|db| {
+            let mut insert = db.prepare_cached(
+                "insert or ignore into check_passes (version, digest, run, at_us) values (?, ?, ?, ?)",
+            )?;
+            for check in checks {
+                insert.execute(params![version.0, check.to_string(), run.0, at_us])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The checks that a version need not be asked again.
+    pub fn check_passes(&self, version: &VersionId) -> Result<BTreeSet<Digest>, StoreError> {
+        self.read(|db| {
+            db.prepare_cached("select digest from check_passes where version = ?")?
+                .query_map([&version.0], |row| digest_at(row, 0))?
+                .collect()
+        })
+    }
+
     /// Records metrics of models.
     pub fn record_metrics(&self, metrics: &[MetricRecord]) -> Result<(), StoreError> {
         self.write_soon(|db| {
@@ -143,6 +157,26 @@ impl State {
             .collect()
         })
     }
+}
+
+pub(super) fn insert_decisions(db: &Connection, run: &RunId, decisions: &[Decision]) -> rusqlite::Result<()> {
+    let next: i64 = db
+        .prepare_cached("select coalesce(max(position) + 1, 0) from decisions where run = ?")?
+        .query_row([&run.0], |row| row.get(0))?;
+    let mut insert = db.prepare_cached(
+        "insert into decisions (run, position, node, action, reason, detail) values (?, ?, ?, ?, ?, ?)",
+    )?;
+    for (position, decision) in (next..).zip(decisions) {
+        insert.execute(params![
+            run.0,
+            position,
+            decision.node.as_str(),
+            decision.action.as_str(),
+            decision.reason,
+            json(&decision.detail),
+        ])?;
+    }
+    Ok(())
 }
 
 fn decision(row: &Row<'_>) -> rusqlite::Result<Decision> {

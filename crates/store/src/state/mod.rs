@@ -8,14 +8,16 @@ mod history;
 mod lock;
 mod publications;
 mod records;
+mod retention;
 mod runs;
 mod schema;
 mod versions;
 
 pub use lock::RunLock;
 pub use records::{
-    Action, CheckOutcome, CheckRecord, ColumnType, Decision, MetricRecord, PastDecision, Publication, PublicationHead,
-    Publish, RunEntry, RunRecord, SourceFile, StaleFiles, VersionHead, VersionRecord,
+    Action, CheckOutcome, CheckRecord, ColumnType, Decision, MetricRecord, NodeSince, PastDecision, Publication,
+    PublicationHead, Publish, Repair, RunEntry, RunRecord, SourceFile, StaleFiles, VersionHead, VersionLinks,
+    VersionRange, VersionRecord,
 };
 
 use crate::error::StoreError;
@@ -58,6 +60,16 @@ impl State {
         Self::open_with(root, busy_timeout, OpenFlags::empty())
     }
 
+    /// An empty database that is nowhere on the disk.
+    pub(crate) fn in_memory(root: &Path) -> Result<Self, StoreError> {
+        let path = root.join(FILE_NAME);
+        let failed = |error: rusqlite::Error| StoreError::sqlite(&path, 0, &error);
+        let mut connection = Connection::open_in_memory().map_err(failed)?;
+        schema::migrate(&mut connection).map_err(failed)?;
+        let root = root.to_path_buf();
+        Ok(State { connection: Mutex::new(connection), root, path, busy_timeout: Duration::ZERO })
+    }
+
     fn open_with(root: &Path, busy_timeout: Duration, create: OpenFlags) -> Result<Option<Self>, StoreError> {
         let path = root.join(FILE_NAME);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
@@ -71,6 +83,11 @@ impl State {
             }
             Found::Foreign => {
                 return Err(StoreError::DamagedState { path, reason: "it is not a Pelton state database".into() });
+            }
+            // Formats count from 1, and the number is written in one transaction with the tables.
+            Found::Format(found) if found < 1 => {
+                let reason = format!("it says that it has format {found}, which no Pelton writes");
+                return Err(StoreError::DamagedState { path, reason });
             }
             Found::Empty if create.is_empty() => return Ok(None),
             found => {

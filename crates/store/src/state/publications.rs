@@ -1,7 +1,8 @@
 //! Environments: which node stands at which version, now and at every publication before.
 
+use super::history::insert_decisions;
 use super::runs::finish;
-use super::{Publication, PublicationHead, Publish, State, count_at};
+use super::{Decision, Failure, NodeSince, Publication, PublicationHead, Publish, State, count_at};
 use crate::error::StoreError;
 use pelton_base::{NodeName, RunId, VersionId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -13,42 +14,20 @@ impl State {
     /// Fails with [`StoreError::Conflict`] when the environment is not at `expect` any more, and with
     /// [`StoreError::UnknownVersion`] when a version was not inserted; then nothing has changed.
     pub fn publish(&self, publish: &Publish<'_>) -> Result<i64, StoreError> {
+        self.write(|db| replace(db, publish, None))
+    }
+
+    /// As [`State::publish`], for a publication of versions that are there already: what it did with nodes is recorded in the same
+    /// transaction, and with `restores` the publication whose state it brings back.
+    pub fn publish_existing(
+        &self,
+        publish: &Publish<'_>,
+        restores: Option<i64>,
+        decisions: &[Decision],
+    ) -> Result<i64, StoreError> {
         self.write(|db| {
-            let found = current_id(db, publish.environment)?;
-            if found != publish.expect {
-                let environment = publish.environment.to_string();
-                return Err(StoreError::Conflict { environment, expected: publish.expect, found }.into());
-            }
-            let id: i64 = db
-                .prepare_cached(
-                    "insert into publications (environment, run, at_us, nodes) values (?, ?, ?, ?) returning id",
-                )?
-                .query_row(
-                    params![publish.environment, publish.run.0, publish.at_us, publish.nodes.len() as i64],
-                    |row| row.get(0),
-                )?;
-            let before = nodes_now(db, publish.environment)?;
-            let mut end = db.prepare_cached(
-                "update environment_nodes set until = ? where environment = ? and node = ? and until is null",
-            )?;
-            for (node, version) in &before {
-                if publish.nodes.get(node) != Some(version) {
-                    end.execute(params![id, publish.environment, node.as_str()])?;
-                }
-            }
-            let mut known = db.prepare_cached("select 1 from versions where id = ? and node = ?")?;
-            let mut begin = db.prepare_cached(
-                "insert into environment_nodes (environment, node, since, version) values (?, ?, ?, ?)",
-            )?;
-            for (node, version) in publish.nodes {
-                if before.get(node) != Some(version) {
-                    if !known.exists([&version.0, node.as_str()])? {
-                        return Err(StoreError::UnknownVersion { version: version.0.clone() }.into());
-                    }
-                    begin.execute(params![publish.environment, node.as_str(), id, version.0])?;
-                }
-            }
-            finish(db, publish.run, publish.at_us, "published", Some(id))?;
+            let id = replace(db, publish, restores)?;
+            insert_decisions(db, publish.run, decisions)?;
             Ok(id)
         })
     }
@@ -69,10 +48,15 @@ impl State {
         })
     }
 
-    /// A publication, by its number.
+    /// A publication without its map, by its number; also one whose map was removed.
+    pub fn publication_head(&self, id: i64) -> Result<Option<PublicationHead>, StoreError> {
+        self.read(|db| head_of(db, id))
+    }
+
+    /// A publication, by its number; `None` also when its map was removed, because versions of it may be gone.
     pub fn publication(&self, id: i64) -> Result<Option<Publication>, StoreError> {
         self.read(|db| {
-            let Some(head) = head_of(db, id)? else { return Ok(None) };
+            let Some(head) = head_of(db, id)?.filter(|head| head.removed_at_us.is_none()) else { return Ok(None) };
             let nodes = db
                 .prepare_cached(
                     "select node, version from environment_nodes
@@ -93,6 +77,31 @@ impl State {
         })
     }
 
+    /// Since which publication each node of an environment stands at its version, and since which one a node that it had is gone.
+    pub fn since(&self, environment: &str) -> Result<Vec<NodeSince>, StoreError> {
+        self.read(|db| {
+            // The newest range of a node is the one that says how it stands.
+            db.prepare_cached(
+                "select node, version, since, until from environment_nodes e
+                 where environment = ?1 and since =
+                       (select max(since) from environment_nodes where environment = ?1 and node = e.node)
+                 order by node",
+            )?
+            .query_map([environment], |row| {
+                let until: Option<i64> = row.get(3)?;
+                Ok(NodeSince {
+                    node: NodeName::new(row.get_ref(0)?.as_str()?),
+                    version: if until.is_some() { None } else { Some(VersionId(row.get(1)?)) },
+                    since: match until {
+                        Some(until) => until,
+                        None => row.get(2)?,
+                    },
+                })
+            })?
+            .collect()
+        })
+    }
+
     /// The environments that have a publication, by name.
     pub fn environments(&self) -> Result<Vec<String>, StoreError> {
         self.read(|db| {
@@ -103,7 +112,46 @@ impl State {
     }
 }
 
-const PUBLICATION: &str = "select id, environment, run, at_us, nodes from publications";
+/// Replaces an environment's map, and ends the run.
+fn replace(db: &Connection, publish: &Publish<'_>, restores: Option<i64>) -> Result<i64, Failure> {
+    let found = current_id(db, publish.environment)?;
+    if found != publish.expect {
+        let environment = publish.environment.to_string();
+        return Err(StoreError::Conflict { environment, expected: publish.expect, found }.into());
+    }
+    let id: i64 = db
+        .prepare_cached(
+            "insert into publications (environment, run, at_us, nodes, restores) values (?, ?, ?, ?, ?) returning id",
+        )?
+        .query_row(
+            params![publish.environment, publish.run.0, publish.at_us, publish.nodes.len() as i64, restores],
+            |row| row.get(0),
+        )?;
+    let before = nodes_now(db, publish.environment)?;
+    let mut end = db.prepare_cached(
+        "update environment_nodes set until = ? where environment = ? and node = ? and until is null",
+    )?;
+    for (node, version) in &before {
+        if publish.nodes.get(node) != Some(version) {
+            end.execute(params![id, publish.environment, node.as_str()])?;
+        }
+    }
+    let mut known = db.prepare_cached("select 1 from versions where id = ? and node = ?")?;
+    let mut begin =
+        db.prepare_cached("insert into environment_nodes (environment, node, since, version) values (?, ?, ?, ?)")?;
+    for (node, version) in publish.nodes {
+        if before.get(node) != Some(version) {
+            if !known.exists([&version.0, node.as_str()])? {
+                return Err(StoreError::UnknownVersion { version: version.0.clone() }.into());
+            }
+            begin.execute(params![publish.environment, node.as_str(), id, version.0])?;
+        }
+    }
+    finish(db, publish.run, publish.at_us, "published", Some(id))?;
+    Ok(id)
+}
+
+const PUBLICATION: &str = "select id, environment, run, at_us, nodes, restores, removed_at_us from publications";
 
 fn publication_head(row: &Row<'_>) -> rusqlite::Result<PublicationHead> {
     Ok(PublicationHead {
@@ -112,6 +160,8 @@ fn publication_head(row: &Row<'_>) -> rusqlite::Result<PublicationHead> {
         run: RunId(row.get(2)?),
         at_us: row.get(3)?,
         nodes: count_at(row, 4)?,
+        restores: row.get(5)?,
+        removed_at_us: row.get(6)?,
     })
 }
 
@@ -120,7 +170,8 @@ fn head_of(db: &Connection, id: i64) -> rusqlite::Result<Option<PublicationHead>
 }
 
 fn with_nodes(head: PublicationHead, nodes: BTreeMap<NodeName, VersionId>) -> Publication {
-    Publication { id: head.id, environment: head.environment, run: head.run, at_us: head.at_us, nodes }
+    let PublicationHead { id, environment, run, at_us, restores, .. } = head;
+    Publication { id, environment, run, at_us, restores, nodes }
 }
 
 fn current_id(db: &Connection, environment: &str) -> rusqlite::Result<Option<i64>> {

@@ -187,6 +187,20 @@ pub struct SourceFile {
     pub quarantine: Vec<DataFile>,
     /// The columns found in it.
     pub columns: Vec<ColumnType>,
+    /// Rows of its quarantine that were taken in after all; they count as rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repairs: Vec<Repair>,
+}
+
+/// A row that was in quarantine and was taken in after all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repair {
+    /// The line of the file on which the row begins.
+    pub line: u64,
+    /// The digest of its text as it was rejected.
+    pub raw: Digest,
+    /// Its text as it was taken in.
+    pub text: String,
 }
 
 /// What a run asks to be published.
@@ -215,6 +229,8 @@ pub struct Publication {
     pub run: RunId,
     /// When, microseconds since the epoch.
     pub at_us: i64,
+    /// The publication whose state it brought back, when it is a rollback.
+    pub restores: Option<i64>,
     /// Node to version.
     pub nodes: BTreeMap<NodeName, VersionId>,
 }
@@ -232,6 +248,45 @@ pub struct PublicationHead {
     pub at_us: i64,
     /// How many nodes it has.
     pub nodes: u64,
+    /// The publication whose state it brought back, when it is a rollback.
+    pub restores: Option<i64>,
+    /// When its map was removed, microseconds since the epoch; absent while it can be read and restored.
+    pub removed_at_us: Option<i64>,
+}
+
+/// That a node of an environment stood at a version, from one publication until another replaced it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionRange {
+    /// The environment.
+    pub environment: String,
+    /// The version.
+    pub version: VersionId,
+    /// The first publication that has it.
+    pub since: i64,
+    /// The publication that does not have it any more.
+    pub until: Option<i64>,
+}
+
+/// A version with what it leads to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VersionLinks {
+    /// The version.
+    pub head: VersionHead,
+    /// The versions that it was built from.
+    pub inputs: Vec<(NodeName, VersionId)>,
+    /// The artifacts that its detail names.
+    pub artifacts: Vec<Digest>,
+}
+
+/// How a node stands in an environment, and since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeSince {
+    /// The node.
+    pub node: NodeName,
+    /// Its version; `None` when the environment had the node and has it no more.
+    pub version: Option<VersionId>,
+    /// The publication that made it so.
+    pub since: i64,
 }
 
 macro_rules! words {
@@ -263,6 +318,8 @@ words! {
         Built = "built",
         /// Nothing that it depends on changed.
         Skipped = "skipped",
+        /// Its version stays, and was asked checks that it had not been asked before.
+        Checked = "checked",
         /// An earlier version was built from the same, and serves again.
         Reused = "reused",
         /// Something that it reads failed.
@@ -271,6 +328,12 @@ words! {
         Failed = "failed",
         /// A model that missed its gate.
         Held = "held",
+        /// Its version came from another environment.
+        Published = "published",
+        /// It went back to the version of an earlier publication.
+        Restored = "restored",
+        /// It left the environment.
+        Removed = "removed",
     }
 }
 

@@ -17,9 +17,14 @@ pub(crate) const FORMAT: i64 = STEPS.len() as i64;
 /// - `environment_nodes` holds ranges: a row says that `node` stood at `version` from publication `since` until publication
 ///   `until` replaced it. A publication therefore writes what changed, not the whole map, every earlier one can be read
 ///   back, and a rollback is a publication like any other.
+/// - `publications.removed_at_us` says that a publication's map was removed, with the ranges that no other needs: it stays as a
+///   fact, and cannot be read or restored any more.
 /// - `version_bodies` is apart from `versions` so that the heads of 10,000 nodes are read without their file lists.
 /// - `checks` and `staging` name versions that may never be inserted: the failed ones.
-const STEPS: &[&str] = &["
+/// - `check_passes` has a row for each check, as a digest of all that it asks, that a version need not be asked again.
+/// - `profiles` are what anomaly checks measured of versions; `column_name` is empty for a statistic of the whole table.
+const STEPS: &[&str] = &[
+    "
     create table runs (
         seq integer primary key,
         id text not null unique,
@@ -131,7 +136,33 @@ const STEPS: &[&str] = &["
         prefix text not null,
         primary key (run, folder, prefix)
     ) strict, without rowid;
-"];
+",
+    "
+    alter table publications add column removed_at_us integer;
+",
+    "
+    create table check_passes (
+        version text not null,
+        digest text not null,
+        run text not null references runs (id),
+        at_us integer not null,
+        primary key (version, digest)
+    ) strict, without rowid;
+
+    create table profiles (
+        seq integer primary key,
+        version text not null,
+        node text not null,
+        run text not null references runs (id),
+        statistic text not null,
+        column_name text not null,
+        value real,
+        at_us integer not null
+    ) strict;
+    create index profiles_by_node on profiles (node, statistic, column_name);
+    create index profiles_by_version on profiles (version);
+",
+];
 
 /// What a state database says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -172,14 +172,14 @@ fn insert_source_files(db: &Connection, version: &VersionId, files: &[SourceFile
     Ok(())
 }
 
-const HEAD: &str = "select v.id, v.node, v.kind, v.run, v.fingerprint, v.digest, v.built_at_us, v.rows, v.bytes, \
+pub(super) const HEAD: &str = "select v.id, v.node, v.kind, v.run, v.fingerprint, v.digest, v.built_at_us, v.rows, v.bytes, \
                     v.delta_version, v.quarantined, v.dropped from versions v";
 
 const RECORD: &str = "select v.id, v.node, v.kind, v.run, v.fingerprint, v.digest, v.built_at_us, v.rows, v.bytes, \
                       v.delta_version, v.quarantined, v.dropped, b.columns, b.inputs, b.detail, b.files, b.quarantine \
                       from versions v join version_bodies b on b.version = v.id";
 
-fn head(row: &Row<'_>) -> rusqlite::Result<VersionHead> {
+pub(super) fn head(row: &Row<'_>) -> rusqlite::Result<VersionHead> {
     Ok(VersionHead {
         id: VersionId(row.get(0)?),
         node: NodeName::new(row.get_ref(1)?.as_str()?),

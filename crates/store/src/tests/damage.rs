@@ -21,10 +21,30 @@ fn a_newer_warehouse_is_refused_and_left_alone() {
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     assert_eq!(codes(folder.path()), ["newer-warehouse"; 2]);
     let error = Warehouse::open(folder.path()).unwrap_err();
-    assert!(matches!(error, StoreError::NewerWarehouse { found: 99, known: 1 }), "{error:?}");
+    assert!(matches!(error, StoreError::NewerWarehouse { found: 99, .. }), "{error:?}");
     let format: i64 =
         Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     assert_eq!(format, 99);
+}
+
+#[test]
+fn a_format_that_no_pelton_writes_is_damage() {
+    for format in [-1, 0] {
+        let (folder, warehouse) = warehouse();
+        drop(warehouse);
+        let path = folder.path().join("state.db");
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", format).unwrap();
+        assert_eq!(codes(folder.path()), ["damaged-state"; 2], "format {format}");
+    }
+}
+
+#[test]
+fn a_table_that_is_gone_is_damage() {
+    let (folder, warehouse) = warehouse();
+    let raw = Connection::open(folder.path().join("state.db")).unwrap();
+    raw.execute_batch("pragma foreign_keys = off; drop table environment_nodes").unwrap();
+    let error = warehouse.state().heads("main").unwrap_err();
+    assert_eq!(error.report().code, "damaged-state", "{error}");
 }
 
 #[test]

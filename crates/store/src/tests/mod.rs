@@ -2,6 +2,7 @@
 
 mod damage;
 mod digest;
+mod environments;
 mod stage;
 mod state;
 mod system;

@@ -85,6 +85,7 @@ fn ten_thousand_source_files_come_back() {
             data: vec![data(i)],
             quarantine: vec![],
             columns: vec![ColumnType { name: "id".into(), data_type: "bigint".into() }],
+            repairs: Vec::new(),
         })
         .collect();
     let source = version(&run, "raw", "v1");

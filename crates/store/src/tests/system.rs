@@ -38,6 +38,7 @@ fn what_runs_did_can_be_read_as_tables() {
         data: vec![],
         quarantine: vec![],
         columns: vec![],
+        repairs: Vec::new(),
     };
     for id in ["v1", "v2"] {
         state.insert_source_version(&version(&run, "raw", id), std::slice::from_ref(&file)).unwrap();

@@ -43,6 +43,34 @@ fn the_model_sees_what_is_neither_key_nor_time_nor_entity_nor_excluded() {
 }
 
 #[test]
+fn features_and_derived_columns_can_be_excluded() {
+    let mut activity = activity();
+    activity.fields =
+        ["spend", "activity_amount", "last_at"].map(|name| Field::new(name, DataType::Float64, true)).into();
+    let mut model = model();
+    model.exclude = ["last_at", "activity.amount", "hour"].map(|name| spanned(name.into(), "target")).into();
+    model.derive = vec![derived("age", "last_at - amount"), derived("hour", "1")];
+    let of_derive = schema(&[("age", DataType::Float64), ("hour", DataType::Float64)]);
+    let columns = plan_columns(&node(model.clone()), &select(), &[activity.clone()], &of_derive).unwrap();
+    assert_eq!(names(&columns.inputs), ["amount", "channel", "spend", "age"]);
+    assert_eq!(columns.lookups[0].fields.len(), 3, "`derive` reads what the model does not see");
+
+    model.exclude = ["activity.lastat", "risk.spend", "custmer"].map(|name| spanned(name.into(), "target")).into();
+    let reports = plan_columns(&node(model), &select(), &[activity], &of_derive).unwrap_err();
+    let found: Vec<_> =
+        reports.0.iter().map(|report| (report.code, report.message.as_str(), report.hints.clone())).collect();
+    let hint = |name: &str| vec![format!("did you mean `{name}`?")];
+    assert_eq!(
+        found,
+        [
+            ("unknown-column", "model `fraud` has no column `activity.lastat` to exclude", hint("last_at")),
+            ("unknown-column", "model `fraud` has no column `risk.spend` to exclude", hint("spend")),
+            ("unknown-column", "model `fraud` has no column `custmer` to exclude", vec![]),
+        ]
+    );
+}
+
+#[test]
 fn an_entity_is_asked_for_though_it_is_the_key() {
     let mut model = model();
     model.key = vec![spanned("customer_id".into(), "target")];
@@ -68,7 +96,7 @@ fn all_mistakes_in_columns_are_found_at_once() {
         [
             ("unknown-column", "model `fraud` does not select `is_frod`"),
             ("unknown-column", "model `fraud` does not select `idd`"),
-            ("unknown-column", "model `fraud` does not select `chanel`"),
+            ("unknown-column", "model `fraud` has no column `chanel` to exclude"),
             ("unknown-column", "model `fraud` does not select `costumer_id`, by which it is split"),
             ("invalid-name", "model `fraud` derives `amount`, which is there already"),
             ("invalid-value", "`leak` of model `fraud` is derived from the target"),

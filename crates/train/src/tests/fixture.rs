@@ -48,6 +48,7 @@ pub(crate) fn node(model: Model) -> Node {
         tags: Vec::new(),
         body: Body::Model(Box::new(model)),
         reads: Vec::new(),
+        checked_with: Default::default(),
     }
 }
 

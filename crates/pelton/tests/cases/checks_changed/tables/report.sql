@@ -1,0 +1,1 @@
+select count(*) as payments, sum(amount) as amount from payments

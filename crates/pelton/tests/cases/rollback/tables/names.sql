@@ -1,0 +1,4 @@
+/* pelton
+build = "view"
+*/
+select distinct customer from big

@@ -1,0 +1,117 @@
+//! What lies outside of Pelton and runs out: the disk, the size of a file, the state database, a server's limits.
+
+use crate::program::{PELTON, pelton, shell, stderr, write};
+use crate::serving::{ask, start, write_project};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A project whose table does not fit into a disk of three megabytes.
+fn large_project(folder: &Path) {
+    let wide = "select id, md5(cast(id as text)) || md5(cast(-id as text)) || md5(cast(id + 0.5 as text)) as noise\n\
+                from (select unnest(range(1, 80001)) as id)";
+    assert!(pelton(folder, &["init", "."]).status.success());
+    write(folder, &[("tables/large.sql", wide)]);
+}
+
+#[test]
+fn a_full_disk_is_told_and_leaves_what_was_published() {
+    let folder = tempfile::tempdir().unwrap();
+    large_project(folder.path());
+    // A small disk of its own, which a user namespace may mount without being root.
+    let on_small_disk = |line: &str| {
+        let line = format!("mkdir -p warehouse && mount -t tmpfs -o size=3m none warehouse && {line}");
+        Command::new("unshare")
+            .args(["-Urm", "sh", "-c", &line])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .output()
+    };
+    if !on_small_disk("true").is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: this machine does not let a test mount a disk of its own");
+        return;
+    }
+    let line = format!(
+        "mv tables/large.sql kept.sql && {PELTON} run && mv kept.sql tables/large.sql && {PELTON} run >out 2>err; echo $? >code; \
+         {PELTON} query 'select count(*) as n from orders' --format csv >rows; ls warehouse/tables/large >left 2>&1; true"
+    );
+    let output = on_small_disk(&line).unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let errors = text("err");
+    assert!(errors.contains("error[disk-full]: ") && errors.contains("hint: free some space"), "{errors}");
+    assert_eq!((text("code").as_str(), text("rows").as_str()), ("2\n", "n\n5\n"));
+    assert!(!text("left").contains(".parquet"), "half a table stays: {}", text("left"));
+}
+
+#[test]
+fn a_storage_that_refuses_to_write_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    large_project(folder.path());
+    // Files of at most a megabyte: the state database fits, the table does not.
+    let output = shell(folder.path(), "trap '' XFSZ; ulimit -f 2048; pelton run").output().unwrap();
+    let errors = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("error[storage-failed]: cannot write `tables/large/"), "{errors}");
+    assert!(errors.contains("note: the reason: File too large"), "{errors}");
+    assert!(pelton(folder.path(), &["run"]).status.success());
+}
+
+#[test]
+fn a_state_database_that_another_process_keeps_locked_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(pelton(folder.path(), &["init", "."]).status.success());
+    assert!(pelton(folder.path(), &["run"]).status.success());
+    let other = rusqlite::Connection::open(folder.path().join("warehouse/state.db")).unwrap();
+    other.execute_batch("begin immediate").unwrap();
+    // A writer blocks writers; readers go on.
+    assert!(pelton(folder.path(), &["query", "select * from orders"]).status.success());
+    let output = pelton(folder.path(), &["run"]);
+    assert_eq!(output.status.code(), Some(2));
+    let errors = stderr(&output);
+    assert!(errors.contains("error[state-locked]: another process keeps the state database locked"), "{errors}");
+    assert!(errors.contains("note: waited 10000 ms for it"), "{errors}");
+    drop(other);
+    assert!(pelton(folder.path(), &["run"]).status.success());
+}
+
+#[test]
+fn a_server_refuses_what_is_beyond_its_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    write_project(folder.path());
+    let limits = "name = \"t\"\n[server]\nbody_bytes_max = 2000\nrequests_max = 1\ntimeout_ms = 1500\n";
+    write(folder.path(), &[("pelton.toml", limits)]);
+    let ran = pelton(folder.path(), &["run"]);
+    assert!(ran.status.success(), "{}", stderr(&ran));
+    let (mut child, address) = start(folder.path());
+    let predict = "/v1/models/over/predict";
+    let refused = |method: &str, path: &str, body: &str| {
+        let (status, answer) = ask(&address, method, path, body);
+        (status.trim_start_matches("HTTP/1.1 ").to_string(), answer["code"].as_str().unwrap_or_default().to_string())
+    };
+    let of = |status: &str, code: &str| (status.to_string(), code.to_string());
+    assert_eq!(refused("GET", "/v1/nowhere", ""), of("404 Not Found", "unknown-route"));
+    assert_eq!(refused("GET", predict, ""), of("405 Method Not Allowed", "unknown-route"));
+    assert_eq!(refused("POST", predict, &" ".repeat(3000)), of("413 Payload Too Large", "body-too-large"));
+    assert_eq!(refused("POST", "/v1/models/ovr/predict", "{}"), of("404 Not Found", "unknown-endpoint"));
+
+    // A request whose body never ends is under way until its time is over; nobody else is let in meanwhile.
+    let mut slow = loop {
+        let mut slow = TcpStream::connect(&address).unwrap();
+        write!(slow, "POST {predict} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100\r\n\r\n{{")
+            .unwrap();
+        let other = refused("GET", "/v1/models", "");
+        // The other may have come first, and this one may have been refused for it.
+        if !other.1.is_empty() {
+            assert_eq!(other, of("503 Service Unavailable", "too-busy"));
+            break slow;
+        }
+    };
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("\"code\":\"timed-out\""), "{answer}");
+    assert!(refused("GET", "/v1/models", "").0.starts_with("200"));
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

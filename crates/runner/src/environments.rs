@@ -1,0 +1,532 @@
+//! Environments as a whole: one is published to another, one goes back to an earlier publication.
+//!
+//! Both are publications like any other, of versions that are there already: one transaction, nothing copied, with a run and
+//! decisions of their own. What each refuses, and why, stands in `docs/adr/0007-environments.md`.
+
+use crate::catalog::{self, Versions};
+use crate::context::{Context, nothing_published, reports};
+use crate::diff::ComparedSide;
+use crate::fingerprint::Heads;
+use crate::outcome::HeldModel;
+use crate::{model, serving};
+use pelton_base::{NodeName, Report, Reports, RunId, VersionId};
+use pelton_project::Body;
+use pelton_store::{
+    Action, Decision, NodeSince, Publication, PublicationHead, Publish, RunRecord, StoreError, VersionHead,
+};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+/// How many nodes a refusal names.
+const NAMED_MAX: usize = 10;
+
+/// What to publish where.
+#[derive(Debug, Clone)]
+pub struct PublishOptions {
+    /// The environment whose versions are published.
+    pub from: String,
+    /// The environment that gets them.
+    pub to: String,
+    /// Publish although the target has newer versions.
+    pub force: bool,
+    /// The command as typed, for the record.
+    pub command: String,
+}
+
+/// Where to go back to.
+#[derive(Debug, Clone)]
+pub struct RollbackOptions {
+    /// The environment.
+    pub environment: String,
+    /// The publication whose state comes back; the one before the state in force when absent.
+    pub to: Option<i64>,
+    /// The command as typed, for the record.
+    pub command: String,
+}
+
+/// What became of a node when an environment took other versions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MovedNode {
+    /// The node.
+    pub node: NodeName,
+    /// `source`, `table` or `model`.
+    pub kind: String,
+    /// `published`, `restored` or `removed`.
+    pub action: &'static str,
+    /// Its version before, when it had one.
+    pub before: Option<VersionId>,
+    /// Its version now, unless it was removed.
+    pub after: Option<VersionId>,
+    /// Whether both versions have the same digest.
+    pub is_same: bool,
+}
+
+/// How an environment took other versions.
+#[derive(Debug, Clone, Serialize)]
+pub struct Moved {
+    /// The run that this was.
+    pub run: Option<RunId>,
+    /// The environment that changed.
+    pub environment: String,
+    /// Its publication now, when it has one.
+    pub publication: Option<i64>,
+    /// Whether that publication was made by this.
+    pub published: bool,
+    /// The environment whose versions were published, and its publication.
+    pub from: Option<ComparedSide>,
+    /// The publication whose state came back.
+    pub restores: Option<i64>,
+    /// The nodes that changed.
+    pub nodes: Vec<MovedNode>,
+    /// Nodes that stay as they were because the other environment never had them.
+    pub kept: Vec<NodeName>,
+    /// Models that missed their gate; then nothing was published.
+    pub held: Vec<HeldModel>,
+    /// What there is to say.
+    pub reports: Reports,
+    /// How long it took.
+    pub elapsed_ms: u64,
+}
+
+impl Moved {
+    /// 0 when it is done, 1 when a gate held it back.
+    pub fn exit_code(&self) -> u8 {
+        self.reports.exit_code().max(u8::from(!self.held.is_empty()))
+    }
+}
+
+/// That an environment was rolled back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RolledBack {
+    /// The publication that was taken back.
+    pub from: i64,
+    /// The publication whose state came back.
+    pub to: i64,
+}
+
+/// An environment's newest publication, or why there is none.
+pub(crate) fn current_of(ctx: &Context, environment: &str) -> Result<Publication, Report> {
+    let state = ctx.warehouse.state();
+    if let Some(found) = state.current(environment).map_err(|error| error.report())? {
+        return Ok(found);
+    }
+    let others = state.environments().map_err(|error| error.report())?;
+    if others.is_empty() || environment == "main" {
+        return Err(nothing_published(environment));
+    }
+    Err(Report::error("unknown-environment", format!("no environment is called `{environment}`"))
+        .note(format!("environments: {}", others.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")))
+        .suggest(environment, others.iter().map(String::as_str))
+        .hint(format!("pelton run --env {environment}")))
+}
+
+/// A publication of an environment that can be read, or why it cannot.
+pub(crate) fn publication_of(ctx: &Context, environment: &str, id: i64) -> Result<Publication, Report> {
+    let state = ctx.warehouse.state();
+    let store = |error: StoreError| error.report();
+    let head = state.publication_head(id).map_err(store)?.filter(|head| head.environment == environment);
+    let what = format!("environment `{environment}` has no publication {id}");
+    let unknown = |message: String| {
+        let list = match environment {
+            "main" => "pelton rollback --list".to_string(),
+            _ => format!("pelton rollback --list --env {environment}"),
+        };
+        Report::error("unknown-publication", message).hint(list)
+    };
+    match head {
+        None => Err(unknown(what)),
+        Some(PublicationHead { removed_at_us: Some(at), .. }) => {
+            let message = format!("publication {id} of `{environment}` cannot be read any more");
+            Err(unknown(message).note(format!("`pelton gc` removed it at {}", pelton_base::format_time_us(at))))
+        }
+        Some(_) => state.publication(id).map_err(store)?.ok_or_else(|| unknown(what)),
+    }
+}
+
+/// An environment's publications, newest first.
+pub fn publications(ctx: &Context, environment: &str) -> Result<Vec<PublicationHead>, Report> {
+    current_of(ctx, environment)?;
+    ctx.warehouse.state().publications(environment).map_err(|error| error.report())
+}
+
+/// Whether an environment's publication is a rollback, and of what.
+pub(crate) fn rolled_back(ctx: &Context, environment: &str) -> Result<Option<RolledBack>, Reports> {
+    let state = ctx.warehouse.state();
+    let Some(id) = state.current_id(environment).map_err(reports)? else { return Ok(None) };
+    let Some(to) = state.publication_head(id).map_err(reports)?.and_then(|head| head.restores) else {
+        return Ok(None);
+    };
+    let before = state.publications(environment).map_err(reports)?.into_iter().find(|head| head.id < id);
+    Ok(before.map(|before| RolledBack { from: before.id, to }))
+}
+
+/// Why a run does not undo a rollback on its own.
+pub(crate) fn refuse_to_undo(environment: &str, back: RolledBack, would_change: &[String]) -> Report {
+    let run = match environment {
+        "main" => "pelton run".to_string(),
+        _ => format!("pelton run --env {environment}"),
+    };
+    let message = format!("environment `{environment}` was rolled back from publication {} to {}", back.from, back.to);
+    Report::error("rolled-back", message)
+        .note(format!("a run would publish other versions of {}", named(would_change)))
+        .note("nothing was built, and nothing was published")
+        .hint(run.replacen("run", "plan", 1))
+        .hint(format!("{run} --roll-forward"))
+}
+
+/// Publishes everything of one environment to another, in one transaction.
+pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, Reports> {
+    let began = Instant::now();
+    let PublishOptions { from, to, .. } = options;
+    if from == to {
+        let report = Report::error("invalid-argument", format!("`{from}` cannot be published to itself"));
+        return Err(report.hint(format!("pelton publish {from} --to ENVIRONMENT")).into());
+    }
+    let state = ctx.warehouse.state();
+    let _lock = state.lock_run().map_err(reports)?;
+    let source = current_of(ctx, from)?;
+    let target = state.current(to).map_err(reports)?;
+    let (ours, theirs) = (heads(ctx, from)?, heads(ctx, to)?);
+    let (nodes, kept) = merged(ctx, &ours, &theirs);
+    if !options.force {
+        let newer = newer_in_target(
+            &state.since(from).map_err(reports)?,
+            &state.since(to).map_err(reports)?,
+            &ours,
+            &theirs,
+            &kept,
+        );
+        if !newer.is_empty() {
+            return Err(moved_meanwhile(options, &source, &newer).into());
+        }
+    }
+    let changed = moved(&theirs, &nodes, &ours, "published");
+    let mut outcome = Moved {
+        run: None,
+        environment: to.clone(),
+        publication: target.as_ref().map(|target| target.id),
+        published: false,
+        from: Some(ComparedSide { environment: from.clone(), publication: source.id }),
+        restores: None,
+        nodes: changed,
+        kept,
+        held: Vec::new(),
+        reports: Reports::default(),
+        elapsed_ms: 0,
+    };
+    if outcome.nodes.is_empty() {
+        outcome.elapsed_ms = began.elapsed().as_millis() as u64;
+        return Ok(outcome);
+    }
+    outcome.reports = Reports(gates(ctx, &ours, &theirs, &mut outcome.held)?);
+    if outcome.held.is_empty() {
+        serving::build_online(ctx, &nodes).await?;
+    }
+    let run = begin(ctx, to, &options.command)?;
+    outcome.run = Some(run.clone());
+    let mut decisions: Vec<Decision> = Vec::new();
+    if outcome.held.is_empty() {
+        for node in &outcome.nodes {
+            let (action, reason) = match &node.after {
+                Some(_) => (Action::Published, format!("it stands so in `{from}` (publication {})", source.id)),
+                None => (Action::Removed, format!("neither `{from}` nor the project has it")),
+            };
+            decisions.push(decision(node, action, reason));
+        }
+    } else {
+        for held in &outcome.held {
+            let reason = format!("it was to be published from `{from}` (publication {})", source.id);
+            let stays = match &held.in_service {
+                Some(version) => format!("missed its gate; version {version} stays in service"),
+                None => "missed its gate; nothing of it is in service".into(),
+            };
+            let detail = serde_json::json!({ "summary": stays, "version": held.version });
+            decisions.push(Decision { node: held.node.clone(), action: Action::Held, reason, detail });
+        }
+        let report =
+            Report::error("no-publication", format!("nothing was published to `{to}`, because a model was held back"));
+        outcome.reports.push(report.note("what reads a held model was built with it, so all of the environment waits"));
+        outcome.nodes.clear();
+    }
+    let expect = target.map(|target| target.id);
+    finish(ctx, outcome, &run, (expect, &nodes), &decisions, began).await
+}
+
+/// Puts an environment back to the state of an earlier publication, as a new publication.
+pub async fn rollback(ctx: &Context, options: &RollbackOptions) -> Result<Moved, Reports> {
+    let began = Instant::now();
+    let environment = &options.environment;
+    let state = ctx.warehouse.state();
+    let _lock = state.lock_run().map_err(reports)?;
+    let current = current_of(ctx, environment)?;
+    let target = match options.to {
+        Some(id) => publication_of(ctx, environment, id)?,
+        None => before(ctx, &current)?,
+    };
+    let theirs = heads(ctx, environment)?;
+    let mut ours = Heads::new();
+    for (name, id) in &target.nodes {
+        let head = match theirs.get(name) {
+            Some(head) if head.id == *id => head.clone(),
+            _ => state
+                .version_head(id)
+                .map_err(reports)?
+                .ok_or_else(|| Report::error("damaged-state", format!("version `{id}` is named, but not recorded")))?,
+        };
+        ours.insert(name.clone(), head);
+    }
+    let mut outcome = Moved {
+        run: None,
+        environment: environment.clone(),
+        publication: Some(current.id),
+        published: false,
+        from: None,
+        restores: Some(target.id),
+        nodes: moved(&theirs, &target.nodes, &ours, "restored"),
+        kept: Vec::new(),
+        held: Vec::new(),
+        reports: Reports::default(),
+        elapsed_ms: 0,
+    };
+    if outcome.nodes.is_empty() {
+        outcome.elapsed_ms = began.elapsed().as_millis() as u64;
+        return Ok(outcome);
+    }
+    serving::build_online(ctx, &target.nodes).await?;
+    let run = begin(ctx, environment, &options.command)?;
+    outcome.run = Some(run.clone());
+    let decisions: Vec<Decision> = outcome
+        .nodes
+        .iter()
+        .map(|node| {
+            let back = format!("publication {} was rolled back to {}", current.id, target.id);
+            match &node.after {
+                Some(_) => decision(node, Action::Restored, back),
+                None => decision(node, Action::Removed, format!("{back}, which did not have it")),
+            }
+        })
+        .collect();
+    finish(ctx, outcome, &run, (Some(current.id), &target.nodes), &decisions, began).await
+}
+
+/// The publication before the state that is in force: after a rollback, the one before the publication that came back.
+fn before(ctx: &Context, current: &Publication) -> Result<Publication, Reports> {
+    let environment = &current.environment;
+    let all = ctx.warehouse.state().publications(environment).map_err(reports)?;
+    let by_id: BTreeMap<i64, &PublicationHead> = all.iter().map(|head| (head.id, head)).collect();
+    let mut state_of = current.id;
+    while let Some(earlier) = by_id.get(&state_of).and_then(|head| head.restores) {
+        state_of = earlier;
+    }
+    for head in all.iter().filter(|head| head.id < state_of && head.removed_at_us.is_none()) {
+        let found = publication_of(ctx, environment, head.id)?;
+        if found.nodes != current.nodes {
+            return Ok(found);
+        }
+    }
+    let removed = all.iter().filter(|head| head.id < state_of && head.removed_at_us.is_some()).count();
+    let report =
+        Report::error("unknown-publication", format!("environment `{environment}` has no earlier publication"))
+            .note(format!("it is at publication {}", current.id));
+    let report = match removed {
+        0 => report,
+        _ => report.note(format!("`pelton gc` removed {removed} earlier ones")),
+    };
+    Err(report.into())
+}
+
+/// The versions that an environment stands at, with what a decision needs to know of them.
+fn heads(ctx: &Context, environment: &str) -> Result<Heads, Reports> {
+    let heads = ctx.warehouse.state().heads(environment).map_err(reports)?;
+    Ok(heads.into_iter().map(|head| (head.node.clone(), head)).collect())
+}
+
+/// All nodes of the target after a publication, and those of them that stay because the other environment never had them.
+///
+/// An environment that was run in part has no word about the rest: such nodes stay as long as the project has them, as in a run.
+fn merged(ctx: &Context, ours: &Heads, theirs: &Heads) -> (Versions, Vec<NodeName>) {
+    let mut nodes = catalog::versions(ours);
+    let mut kept = Vec::new();
+    for (name, head) in theirs.iter().filter(|(name, _)| !ours.contains_key(*name)) {
+        if ctx.project.nodes.get(name).is_some_and(|node| node.kind() == head.kind) {
+            nodes.insert(name.clone(), head.id.clone());
+            kept.push(name.clone());
+        }
+    }
+    (nodes, kept)
+}
+
+/// Nodes that the target changed after the other environment took its version of them, each in a sentence.
+fn newer_in_target(
+    ours_since: &[NodeSince],
+    theirs_since: &[NodeSince],
+    ours: &Heads,
+    theirs: &Heads,
+    kept: &[NodeName],
+) -> Vec<String> {
+    let kept: BTreeSet<&NodeName> = kept.iter().collect();
+    let since: BTreeMap<&NodeName, &NodeSince> = ours_since.iter().map(|node| (&node.node, node)).collect();
+    let newest = ours_since.iter().map(|node| node.since).max().unwrap_or(0);
+    let mut newer = Vec::new();
+    for there in theirs_since {
+        // A node that the other environment never had is as old as that environment.
+        let here = since.get(&there.node).map_or(newest, |here| here.since);
+        let (mine, other) = (ours.get(&there.node), theirs.get(&there.node));
+        let is_same = match (mine, other) {
+            (Some(mine), Some(other)) => mine.digest == other.digest,
+            (None, None) => true,
+            _ => false,
+        };
+        if is_same || there.since <= here || kept.contains(&there.node) {
+            continue;
+        }
+        newer.push(match (mine, other) {
+            (Some(mine), Some(other)) => format!(
+                "`{}`: version {} since publication {}, newer than {} of publication {here}",
+                there.node, other.id, there.since, mine.id
+            ),
+            (Some(mine), None) => format!(
+                "`{}`: removed in publication {}, after version {} of publication {here}",
+                there.node, there.since, mine.id
+            ),
+            _ => format!("`{}`: new in publication {}", there.node, there.since),
+        });
+    }
+    newer
+}
+
+fn moved_meanwhile(options: &PublishOptions, source: &Publication, newer: &[String]) -> Report {
+    let PublishOptions { from, to, .. } = options;
+    let count = newer.len();
+    let nodes = if count == 1 { "1 node is".to_string() } else { format!("{count} nodes are") };
+    let message = format!("{nodes} newer in `{to}` than in `{from}` (publication {})", source.id);
+    let mut report = Report::error("environment-moved", message);
+    for line in newer.iter().take(NAMED_MAX) {
+        report = report.note(line.clone());
+    }
+    if count > NAMED_MAX {
+        report = report.note(format!("and {} more", count - NAMED_MAX));
+    }
+    let target = if to == "main" { String::new() } else { format!(" --to {to}") };
+    report
+        .note("nothing was published")
+        .hint(format!("pelton run --env {from}"))
+        .hint(format!("pelton diff {to} {from}"))
+        .hint(format!("pelton publish {from}{target} --force"))
+}
+
+/// Asks the gates of every model that would go into service against the version that is there.
+fn gates(ctx: &Context, ours: &Heads, theirs: &Heads, held: &mut Vec<HeldModel>) -> Result<Vec<Report>, Reports> {
+    let mut said = Vec::new();
+    for (name, head) in ours.iter().filter(|(_, head)| head.kind == "model") {
+        let current = theirs.get(name).filter(|current| current.kind == "model");
+        if current.is_some_and(|current| current.digest == head.digest) {
+            continue;
+        }
+        let Some((node, Body::Model(settings))) = ctx.project.nodes.get(name).map(|node| (node, &node.body)) else {
+            let report = Report::error(
+                "unknown-node",
+                format!("model `{name}` is not in the project, so its gates cannot be asked"),
+            );
+            return Err(report.note("nothing was published").into());
+        };
+        let refusals = model::judge_again(ctx, node, settings, head, current)?;
+        if !refusals.is_empty() {
+            said.extend(refusals);
+            let in_service = current.map(|current| current.id.clone());
+            held.push(HeldModel { node: name.clone(), version: head.id.clone(), in_service });
+        }
+    }
+    Ok(said)
+}
+
+/// What changes when an environment that stands at `theirs` takes `nodes`.
+fn moved(theirs: &Heads, nodes: &Versions, ours: &Heads, word: &'static str) -> Vec<MovedNode> {
+    let mut changed = Vec::new();
+    for (name, id) in nodes {
+        let before = theirs.get(name);
+        if before.is_some_and(|before| before.id == *id) {
+            continue;
+        }
+        let Some(after) = ours.get(name) else { continue };
+        changed.push(MovedNode {
+            node: name.clone(),
+            kind: after.kind.clone(),
+            action: word,
+            before: before.map(|before| before.id.clone()),
+            after: Some(id.clone()),
+            is_same: before.is_some_and(|before| before.digest == after.digest),
+        });
+    }
+    let gone = |(name, head): (&NodeName, &VersionHead)| MovedNode {
+        node: name.clone(),
+        kind: head.kind.clone(),
+        action: "removed",
+        before: Some(head.id.clone()),
+        after: None,
+        is_same: false,
+    };
+    changed.extend(theirs.iter().filter(|(name, _)| !nodes.contains_key(*name)).map(gone));
+    changed.sort_by(|a, b| a.node.cmp(&b.node));
+    changed
+}
+
+fn decision(node: &MovedNode, action: Action, reason: String) -> Decision {
+    let summary = match (&node.before, &node.after) {
+        (Some(before), Some(after)) => format!("version {before} became {after}"),
+        (None, Some(after)) => format!("version {after}"),
+        (before, None) => format!("version {} left", before.as_ref().map_or("", |id| id.0.as_str())),
+    };
+    let detail = serde_json::json!({ "summary": summary, "before": node.before, "after": node.after });
+    Decision { node: node.node.clone(), action, reason, detail }
+}
+
+fn begin(ctx: &Context, environment: &str, command: &str) -> Result<RunId, Reports> {
+    let id = RunId::fresh(ctx.now_us());
+    let record = RunRecord {
+        id: id.clone(),
+        environment: environment.to_string(),
+        started_at_us: ctx.now_us(),
+        command: command.to_string(),
+        pid: std::process::id(),
+    };
+    ctx.warehouse.state().begin_run(&record).map_err(reports)?;
+    Ok(id)
+}
+
+/// Publishes, unless a model was held, and writes down how it ended.
+async fn finish(
+    ctx: &Context,
+    mut outcome: Moved,
+    run: &RunId,
+    (expect, nodes): (Option<i64>, &Versions),
+    decisions: &[Decision],
+    began: Instant,
+) -> Result<Moved, Reports> {
+    let state = ctx.warehouse.state();
+    if outcome.held.is_empty() {
+        let publish = Publish { environment: &outcome.environment, run, at_us: ctx.now_us(), nodes, expect };
+        let id = state.publish_existing(&publish, outcome.restores, decisions).map_err(reports)?;
+        outcome.publication = Some(id);
+        outcome.published = true;
+    } else {
+        state.record_decisions(run, decisions).map_err(reports)?;
+    }
+    outcome.elapsed_ms = began.elapsed().as_millis() as u64;
+    let summary = serde_json::to_value(&outcome)
+        .map_err(|error| Report::error("internal", format!("the outcome cannot be written: {error}")))?;
+    let word = if outcome.published { "published" } else { "nothing" };
+    let publication = outcome.publication.filter(|_| outcome.published);
+    state.finish_run(run, ctx.now_us(), word, publication, &summary).map_err(reports)?;
+    Ok(outcome)
+}
+
+/// Names in backticks, at most [`NAMED_MAX`] of them.
+fn named(names: &[String]) -> String {
+    let shown: Vec<String> = names.iter().take(NAMED_MAX).map(|name| format!("`{name}`")).collect();
+    match names.len().saturating_sub(NAMED_MAX) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
