@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod codes;
 pub mod digest;
+pub mod fail;
 pub mod ids;
 pub mod number;
 pub mod parallel;

@@ -66,6 +66,13 @@ pub fn report_panics() {
     }));
 }
 
+/// Says why the program does not even begin; gives the exit code.
+pub fn refuse(report: Report) -> u8 {
+    let reports = Reports::from(report);
+    Out::of_process().reports(&reports);
+    reports.exit_code()
+}
+
 /// Says on stderr, and with JSON on stdout, why there is no answer.
 fn fail(out: &Out, is_json: bool, reports: &Reports) -> u8 {
     if is_json {

@@ -10,6 +10,7 @@ use deltalake_core::kernel::{Action, Add, MetadataExt, StructType};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use pelton_base::fail::{self, Point};
 use pelton_query::{Commit, DataFile, QueryError, TableFiles, TableLocation};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub(crate) async fn commit(location: &TableLocation, commit: Commit) -> Result<i
     let info = commit.info.into_iter().map(|(key, value)| (key, value.into()));
     let properties = CommitProperties::default().with_metadata(info).with_cleanup_expired_logs(Some(false));
     let Some(table) = open(location, None).await? else {
+        at(Point::DeltaCommit)?;
         let table = DeltaTable::new(builder(location)?.build_storage().map_err(|error| translate(location, error))?);
         let created = CreateBuilder::new()
             .with_log_store(table.log_store())
@@ -31,6 +33,7 @@ pub(crate) async fn commit(location: &TableLocation, commit: Commit) -> Result<i
             .with_commit_properties(properties)
             .await
             .map_err(|error| translate(location, error))?;
+        fail::after(Point::DeltaCommitted);
         return Ok(created.version().map_or(0, |version| version as i64));
     };
     let state = table.snapshot().map_err(|error| translate(location, error))?;
@@ -54,13 +57,20 @@ pub(crate) async fn commit(location: &TableLocation, commit: Commit) -> Result<i
     if actions.is_empty() {
         return Ok(table.version().map_or(0, |version| version as i64));
     }
+    at(Point::DeltaCommit)?;
     let operation = DeltaOperation::Write { mode: SaveMode::Overwrite, partition_by: None, predicate: None };
     let done = CommitBuilder::from(properties)
         .with_actions(actions)
         .build(Some(state as &dyn TableReference), table.log_store(), operation)
         .await
         .map_err(|error| translate(location, error))?;
+    fail::after(Point::DeltaCommitted);
     Ok(done.version() as i64)
+}
+
+/// Passes a failpoint before a write.
+fn at(point: Point) -> Result<(), QueryError> {
+    fail::before(point).map_err(|error| crate::error::io(&error))
 }
 
 /// The files of a version, or of the newest; `None` when there is no table.

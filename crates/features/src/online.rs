@@ -13,6 +13,7 @@ use crate::table::FeatureTable;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{Field, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
+use pelton_base::fail::{self, Point};
 use pelton_base::{Digest, Report};
 use pelton_query::types;
 use redb::{Builder, Database, Durability, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, TableDefinition};
@@ -261,6 +262,8 @@ impl OnlineBuilder {
         change: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), OnlineError> {
         let database = self.database.as_ref().expect("the database is open until the store is finished");
+        let storage = |source| OnlineError::Storage { path: self.partial.clone(), source };
+        fail::before(Point::OnlineWrite).map_err(storage)?;
         let all = || -> Result<(), redb::Error> {
             let mut transaction = database.begin_write()?;
             transaction.set_durability(durability)?;

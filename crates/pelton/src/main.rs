@@ -1,6 +1,6 @@
 //! The program: makes the runtime, the clock and, when a command asks for it, the engine; the rest is the command line's.
 
-use pelton_base::{Report, SystemClock};
+use pelton_base::{Report, SystemClock, fail};
 use pelton_cli::EngineLimits;
 use pelton_engine::{Limits, LocalEngine};
 use pelton_query::Engine;
@@ -11,8 +11,35 @@ const STACK_BYTES: usize = 8 << 20;
 
 fn main() {
     pelton_cli::report_panics();
+    if let Err(report) = arm_failpoints() {
+        std::process::exit(pelton_cli::refuse(report).into());
+    }
     // A panic has told of itself; could-not-do-it is 2, whatever the reason.
-    std::process::exit(std::panic::catch_unwind(run).unwrap_or(2).into());
+    let code = std::panic::catch_unwind(run).unwrap_or(2);
+    count_failpoints();
+    std::process::exit(code.into());
+}
+
+/// Arms what `PELTON_FAILPOINT` says, for tests: see `pelton_base::fail`.
+fn arm_failpoints() -> Result<(), Report> {
+    let armed = std::env::var_os("PELTON_FAILPOINT");
+    if armed.is_none() && std::env::var_os(COUNTS).is_none() {
+        return Ok(());
+    }
+    let text = armed.unwrap_or_default().to_string_lossy().into_owned();
+    fail::arm(&text).map_err(|reason| {
+        Report::error("invalid-argument", "`PELTON_FAILPOINT` does not say where to fail, and how").note(reason)
+    })
+}
+
+/// Names the file into which a process that ends by itself writes how often it passed each failpoint.
+const COUNTS: &str = "PELTON_FAILPOINT_COUNTS";
+
+fn count_failpoints() {
+    let Some(path) = std::env::var_os(COUNTS) else { return };
+    let lines: String = fail::passed().iter().map(|(name, count)| format!("{name} {count}\n")).collect();
+    // Who asked for the counts finds no file, and says so.
+    let _ = std::fs::write(path, lines);
 }
 
 /// Runs the command; gives the exit code.

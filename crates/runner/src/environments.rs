@@ -9,6 +9,7 @@ use crate::diff::ComparedSide;
 use crate::fingerprint::Heads;
 use crate::outcome::HeldModel;
 use crate::{model, serving};
+use pelton_base::fail::{self, Point};
 use pelton_base::{NodeName, Report, Reports, RunId, VersionId};
 use pelton_project::Body;
 use pelton_store::{
@@ -507,6 +508,7 @@ async fn finish(
     let state = ctx.warehouse.state();
     if outcome.held.is_empty() {
         let publish = Publish { environment: &outcome.environment, run, at_us: ctx.now_us(), nodes, expect };
+        fail::after(if outcome.restores.is_some() { Point::EnvironmentRollback } else { Point::EnvironmentPublish });
         let id = state.publish_existing(&publish, outcome.restores, decisions).map_err(reports)?;
         outcome.publication = Some(id);
         outcome.published = true;

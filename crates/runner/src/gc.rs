@@ -7,8 +7,9 @@
 
 use crate::context::{Context, reports};
 use futures::executor::block_on;
+use pelton_base::fail::{self, Point};
 use pelton_base::{Digest, NodeName, Report, Reports, RunId, VersionId, format_time_us, thousands};
-use pelton_serve::{hold_drain, logged_versions, predictions_table};
+use pelton_serve::{abandoned_segments, hold_drain, logged_versions, predictions_table};
 use pelton_store::{PublicationHead, RunLock, RunRecord, VersionLinks};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -156,6 +157,7 @@ pub async fn gc(ctx: &Context, options: &GcOptions) -> Result<Collected, Reports
     files.of_quarantine(&needed.versions)?;
     files.of_artifacts(&kept, &links)?;
     files.of_online(&needed.versions)?;
+    files.half_written()?;
     collected.files = files.found;
     collected.bytes = collected.files.iter().map(|file| file.bytes).sum();
     if options.remove && !collected.is_empty() {
@@ -381,6 +383,36 @@ impl Files<'_> {
         Ok(())
     }
 
+    /// What is written beside its place and was not put into it, because its process died in between.
+    fn half_written(&mut self) -> Result<(), Reports> {
+        let root = self.ctx.warehouse.root().to_path_buf();
+        let mut found = |folder: &str, is_left: &dyn Fn(&str) -> bool| -> Result<(), Report> {
+            for (name, bytes, _) in paths_in(&root.join(folder), "")? {
+                if is_left(&name) {
+                    let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+                    self.found.push(OldFile { path, bytes, version: None });
+                }
+            }
+            Ok(())
+        };
+        // Where another command is just writing its own, it finds the types again; nobody else may commit to a log now.
+        found("", &|name| name.strip_prefix("types.").is_some_and(|pid| pid.parse::<u32>().is_ok()))?;
+        let predictions = predictions_table(&self.ctx.warehouse);
+        for name in names_in(&root.join("tables"))? {
+            let is_predictions = self.ctx.warehouse.table(&NodeName::new(&name)) == predictions;
+            let _hold = if is_predictions { hold_drain(&self.ctx.warehouse)? } else { None };
+            if !is_predictions || _hold.is_some() {
+                found(&format!("tables/{name}/_delta_log"), &|name| {
+                    name.contains('#') || (name.starts_with("_commit_") && name.ends_with(".tmp"))
+                })?;
+            }
+        }
+        for name in abandoned_segments(&self.ctx.warehouse)? {
+            found("log", &|file| file == name)?;
+        }
+        Ok(())
+    }
+
     /// Files of a folder whose names Pelton gave, and that nothing names any more.
     fn unnamed(
         &mut self,
@@ -471,11 +503,13 @@ fn remove(ctx: &Context, options: &GcOptions, lock: &RunLock, collected: &mut Co
     collected.run = Some(run.clone());
     let publications: Vec<i64> = collected.publications.iter().map(|old| old.publication).collect();
     let versions: Vec<VersionId> = collected.versions.iter().map(|old| old.version.clone()).collect();
+    fail::after(Point::GcForget);
     state.forget(lock, ctx.now_us(), &publications, &versions).map_err(reports)?;
     collected.removed = true;
     let mut left: Vec<(PathBuf, std::io::Error)> = Vec::new();
     for file in &collected.files {
-        match std::fs::remove_file(ctx.warehouse.root().join(&file.path)) {
+        let path = ctx.warehouse.root().join(&file.path);
+        match fail::before(Point::GcFile).and_then(|()| std::fs::remove_file(path)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => left.push((file.path.clone().into(), error)),
             _ => {}
         }

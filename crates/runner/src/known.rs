@@ -5,6 +5,7 @@
 //! reads. Only a table about which there was nothing to say has one. What is not found, or cannot be read, is typed anew.
 
 use pelton_base::Digest;
+use pelton_base::fail::{self, Point};
 use pelton_store::{ColumnType, Warehouse};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -65,7 +66,10 @@ impl KnownTypes {
         let Some(file) = self.file.filter(|_| now != self.before) else { return };
         // What cannot be written is found again by the next run; another command may write at the same time, so each has a name of its own.
         let beside = file.with_extension(std::process::id().to_string());
-        if std::fs::write(&beside, written(&now)).and_then(|()| std::fs::rename(&beside, &file)).is_err() {
+        let kept = std::fs::write(&beside, written(&now))
+            .and_then(|()| fail::before(Point::TypesWrite))
+            .and_then(|()| std::fs::rename(&beside, &file));
+        if kept.is_err() {
             let _ = std::fs::remove_file(&beside);
         }
     }

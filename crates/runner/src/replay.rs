@@ -10,6 +10,7 @@ use crate::context::{Context, reports};
 use crate::outcome::{RunOptions, StepAction};
 use crate::run::Building;
 use crate::{plan, source, stage};
+use pelton_base::fail::{self, Point};
 use pelton_base::{Digest, NodeName, Report, Reports, VersionId, thousands};
 use pelton_ingest::{Again, InputFile, Known, Origin};
 use pelton_project::{Body, Node, Source};
@@ -141,6 +142,7 @@ pub(crate) async fn build(
         }));
     }
     let untyped = source::untyped_of(&version);
+    fail::after(Point::ReplayRows);
     let version = source::commit(building, node, source, id.clone(), (schema.clone(), untyped), &files).await?;
     let rows = if done.entered == 1 { "row" } else { "rows" };
     let stay = version.quarantined;

@@ -7,6 +7,7 @@ use crate::outcome::{Event, HeldModel, ModelReport, RunOptions, RunOutcome, Step
 use crate::plan::{self, Verdict};
 use crate::replay::{self, Replay, Replayed};
 use crate::{check, checks, environments, model, serving, source, table};
+use pelton_base::fail::{self, Point};
 use pelton_base::{Digest, NodeName, Report, Reports, RunId, VersionId, thousands};
 use pelton_project::{Body, Node, PublishRule};
 use pelton_store::{Action, Decision, Publish, RunLock, RunRecord, StaleFiles, VersionHead, VersionRecord};
@@ -513,6 +514,7 @@ async fn clean_up(ctx: &Context, lock: &RunLock, run: &RunId, heads: &Heads) -> 
 }
 
 fn remove(ctx: &Context, entry: &StaleFiles) {
+    fail::after(Point::StageClean);
     let folder = ctx.warehouse.root().join(&entry.folder);
     let Ok(files) = std::fs::read_dir(folder) else { return };
     for file in files.flatten() {

@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use futures::StreamExt;
+use pelton_base::fail::{self, Point};
 use pelton_base::{NodeName, Report, RunId, VersionId};
 use pelton_query::{BatchStream, Catalog, DataFile, Relation};
 use pelton_store::{StageOptions, StageWriter, Staged, StoreError, to_stored};
@@ -106,6 +107,7 @@ pub(crate) fn relation(ctx: &Context, node: &NodeName, schema: SchemaRef, files:
 /// Deletes staged files that are not going to be committed.
 pub(crate) fn discard(ctx: &Context, node: &NodeName, files: &[DataFile]) {
     for file in files {
+        fail::after(Point::StageDiscard);
         // A file that stays is removed by the next run: it is noted as staged.
         let _ = std::fs::remove_file(ctx.warehouse.table_dir(node).join(&file.path));
     }

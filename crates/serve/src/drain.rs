@@ -18,6 +18,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::StreamExt;
+use pelton_base::fail::{self, Point};
 use pelton_base::{NodeName, ReceiptId, Report, VersionId};
 use pelton_query::{Catalog, Commit, DataFile, Engine, QueryError, Relation, TableLocation, collect, sql, types};
 use pelton_store::{StageOptions, StageWriter, Warehouse};
@@ -230,6 +231,11 @@ pub fn hold_drain(warehouse: &Warehouse) -> Result<Option<DrainHold>, Report> {
     }
 }
 
+/// Names of files in the log's folder that a process left which died before they became segments.
+pub fn abandoned_segments(warehouse: &Warehouse) -> Result<Vec<String>, Report> {
+    log::abandoned(&warehouse.log_dir())
+}
+
 /// How the names of a segment's files begin; [`StageWriter`] adds a number.
 fn file_prefix(segment: &SegmentInfo) -> String {
     format!("part-{}", segment.name)
@@ -270,6 +276,7 @@ fn stage(warehouse: &Warehouse, segment: &SegmentInfo, is_present: bool) -> Resu
 /// Deletes a segment whose records are in the table; one with damage is kept under another name, which is given.
 fn settle(segment: &SegmentInfo, damaged: bool) -> Result<Option<PathBuf>, Report> {
     let kept = segment.path.with_extension("damaged");
+    fail::before(Point::DrainSettle).map_err(|error| log::unwritable(&segment.path, &error))?;
     let done = if damaged { fs::rename(&segment.path, &kept) } else { fs::remove_file(&segment.path) };
     match done {
         Ok(()) => Ok(damaged.then_some(kept)),

@@ -27,7 +27,9 @@ mod values;
 mod tests;
 
 pub use column::{ColumnBuilder, Dialect, Wrong};
-pub use drain::{DrainHold, Drained, drain, hold_drain, keep_draining, predictions_schema, predictions_table};
+pub use drain::{
+    DrainHold, Drained, abandoned_segments, drain, hold_drain, keep_draining, predictions_schema, predictions_table,
+};
 pub use endpoints::{Answer, Endpoint, Endpoints, Loader, Switch, predict};
 pub use follow::{Followed, follow};
 pub use log::{Log, LogSettings, SegmentInfo};

@@ -2,6 +2,7 @@
 
 use crate::error::StoreError;
 use pelton_base::Digest;
+use pelton_base::fail::{self, Point};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -38,7 +39,9 @@ impl Artifacts {
         let temporary =
             folder.join(format!(".{digest}-{}-{}", std::process::id(), self.next.fetch_add(1, Ordering::Relaxed)));
         let written = fs::create_dir_all(folder)
+            .and_then(|()| fail::before(Point::ArtifactWrite))
             .and_then(|()| write_synced(&temporary, bytes))
+            .and_then(|()| fail::before(Point::ArtifactPlace))
             .and_then(|()| fs::rename(&temporary, &path))
             .and_then(|()| sync_folder(folder));
         written.map_err(|error| {

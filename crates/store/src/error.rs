@@ -1,5 +1,6 @@
 //! [`StoreError`]: what can go wrong with a warehouse, a variant for each thing the reader would do differently.
 
+use pelton_base::fail::{self, Point};
 use pelton_base::{Digest, Report};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -175,6 +176,11 @@ impl StoreError {
             | io::ErrorKind::NotFound => StoreError::Unreadable { action, reason },
             _ => StoreError::Storage { action, reason },
         }
+    }
+
+    /// Passes a failpoint before a write.
+    pub(crate) fn at(point: Point, action: impl FnOnce() -> String) -> Result<(), Self> {
+        fail::before(point).map_err(|error| StoreError::io(action(), &error))
     }
 
     /// Translates an error whose cause may be one of the file system, such as an object store's or a Parquet writer's.

@@ -15,6 +15,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
 use pelton_base::Digest;
+use pelton_base::fail::{self, Point};
 use pelton_query::DataFile;
 use std::fs::File;
 use std::path::PathBuf;
@@ -166,6 +167,7 @@ impl StageWriter {
         let action = || format!("write `{}/{name}`", self.folder);
         let bytes = open.writer.into_inner().map_err(|error| StoreError::caused(action(), &error))?;
         let size = bytes.len() as u64;
+        StoreError::at(Point::StageFile, action)?;
         block_on(self.store.put(&self.object(&name), Bytes::from(bytes).into()))
             .map_err(|error| StoreError::caused(action(), &error))?;
         self.files.push(DataFile { path: name, bytes: size, rows: open.rows, stats: Some(open.stats.json()) });
@@ -177,6 +179,7 @@ impl StageWriter {
     pub fn finish(mut self) -> Result<Staged, StoreError> {
         self.end_file()?;
         self.sync()?;
+        fail::after(Point::StageFiles);
         let files = std::mem::take(&mut self.files);
         let bytes = files.iter().map(|file| file.bytes).sum();
         Ok(Staged { bytes, rows: self.digest.rows(), digest: self.digest.finish(), files })

@@ -21,12 +21,14 @@ pub(crate) async fn serve(args: &Serve, session: &Session, out: &Out) -> Result<
     settings.port = args.port.unwrap_or(settings.port);
     let server = Server::start(ctx, &session.environment, settings).await?;
     let endpoints = server.serving.switch.get();
+    // Who reads that it listens may tell it to stop at once.
+    let stop = asked_to_stop();
     out.line(format!("listening on {}", server.url()));
     out.note(format!("environment `{}`, publication {}", endpoints.environment, endpoints.publication));
     for line in examples(&endpoints, &server.url()) {
         out.note(line);
     }
-    server.run(asked_to_stop(), out).await?;
+    server.run(stop, out).await?;
     out.note("stopped");
     Ok(0)
 }

@@ -1,6 +1,7 @@
 //! A file with a digest of itself at its end, and redb's view of the part before it.
 
 use pelton_base::Digest;
+use pelton_base::fail::{self, Point};
 use redb::StorageBackend;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -25,6 +26,7 @@ pub(super) fn seal(partial: &Path, path: &Path) -> io::Result<()> {
     file.write_all(MAGIC)?;
     file.write_all(&digest.0.to_le_bytes())?;
     file.sync_all()?;
+    fail::before(Point::OnlinePlace)?;
     fs::rename(partial, path)?;
     // The rename itself must survive a power cut.
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())

@@ -4,6 +4,7 @@
 //! say (servers, signals, broken pipes) is a test of its own.
 
 mod cases;
+mod crash;
 mod demo;
 mod learning;
 mod limits;

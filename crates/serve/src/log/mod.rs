@@ -9,6 +9,7 @@ mod segment;
 
 pub(crate) use segment::{End, Frames, read};
 
+use pelton_base::fail::{self, Point};
 use pelton_base::{ReceiptId, Report};
 use segment::MAGIC;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -142,6 +143,25 @@ pub(crate) fn segments(folder: &Path) -> Result<Vec<SegmentInfo>, Report> {
     Ok(found)
 }
 
+/// Files of segments that were not put into their place because their process died: such a file is locked by nobody.
+pub(crate) fn abandoned(folder: &Path) -> Result<Vec<String>, Report> {
+    let mut found = Vec::new();
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(unwritable(folder, &error)),
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_hidden = name.strip_prefix('.').is_some_and(|id| uuid::Uuid::parse_str(id).is_ok());
+        if is_hidden && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            found.push(name);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// Takes a segment that nobody writes any more; `None` when somebody does, or when it is gone. The lock lasts as long as the file.
 pub(crate) fn take(segment: &SegmentInfo) -> Result<Option<File>, Report> {
     let file = match File::open(&segment.path) {
@@ -244,7 +264,8 @@ impl Writer {
             self.current = Some(Segment::create(&self.folder)?);
         }
         let segment = self.current.as_mut().expect("it was created above");
-        if let Err(error) = segment.file.write_all(bytes) {
+        let written = fail::before(Point::LogAppend).and_then(|()| segment.file.write_all(bytes));
+        if let Err(error) = written {
             let report = unwritable(&segment.path, &error);
             // Half a record at the end would hide those after it.
             let cut = segment.file.set_len(segment.bytes).and_then(|()| segment.file.seek(SeekFrom::End(0)));
@@ -253,6 +274,7 @@ impl Writer {
             }
             return Err(report);
         }
+        fail::after(Point::LogAppended);
         segment.rows += rows;
         segment.bytes += bytes.len() as u64;
         if segment.rows >= self.settings.segment_rows_max || segment.bytes >= self.settings.segment_bytes_max {
@@ -264,7 +286,13 @@ impl Writer {
 
 impl Segment {
     /// The file appears under its name only once it is locked: a segment that is not locked is complete.
+    ///
+    /// gc may take the file away between its creation and its lock; then another one is made.
     fn create(folder: &Path) -> Result<Self, Report> {
+        Self::create_once(folder).or_else(|_| Self::create_once(folder))
+    }
+
+    fn create_once(folder: &Path) -> Result<Self, Report> {
         let name = uuid::Uuid::now_v7();
         let path = folder.join(format!("{name}.{EXTENSION}"));
         let hidden = folder.join(format!(".{name}"));
@@ -272,6 +300,7 @@ impl Segment {
             let mut file = OpenOptions::new().write(true).create_new(true).open(&hidden)?;
             file.lock()?;
             file.write_all(MAGIC)?;
+            fail::before(Point::LogSegment)?;
             fs::rename(&hidden, &path)?;
             Ok(file)
         };

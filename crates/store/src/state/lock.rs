@@ -2,6 +2,7 @@
 
 use super::State;
 use crate::error::StoreError;
+use pelton_base::fail::{self, Point};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 
@@ -33,6 +34,7 @@ impl State {
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(failed)?;
+        fail::after(Point::LockTaken);
         Ok(RunLock { _file: file })
     }
 }

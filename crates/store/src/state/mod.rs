@@ -22,6 +22,7 @@ pub use records::{
 
 use crate::error::StoreError;
 use pelton_base::Digest;
+use pelton_base::fail::{self, Point};
 use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior};
 use schema::Found;
 use serde::Serialize;
@@ -167,7 +168,9 @@ impl State {
         let attempt = || {
             let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
             let value = change(&transaction)?;
+            StoreError::at(Point::StateWrite, || "write the state database".into())?;
             transaction.commit()?;
+            fail::after(Point::StateWritten);
             Ok(value)
         };
         attempt().map_err(|failure: Failure| match failure {

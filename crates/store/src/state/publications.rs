@@ -4,6 +4,7 @@ use super::history::insert_decisions;
 use super::runs::finish;
 use super::{Decision, Failure, NodeSince, Publication, PublicationHead, Publish, State, count_at};
 use crate::error::StoreError;
+use pelton_base::fail::{self, Point};
 use pelton_base::{NodeName, RunId, VersionId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
@@ -14,7 +15,9 @@ impl State {
     /// Fails with [`StoreError::Conflict`] when the environment is not at `expect` any more, and with
     /// [`StoreError::UnknownVersion`] when a version was not inserted; then nothing has changed.
     pub fn publish(&self, publish: &Publish<'_>) -> Result<i64, StoreError> {
-        self.write(|db| replace(db, publish, None))
+        let id = self.write(|db| replace(db, publish, None))?;
+        fail::after(Point::PublicationWritten);
+        Ok(id)
     }
 
     /// As [`State::publish`], for a publication of versions that are there already: what it did with nodes is recorded in the same
@@ -25,11 +28,13 @@ impl State {
         restores: Option<i64>,
         decisions: &[Decision],
     ) -> Result<i64, StoreError> {
-        self.write(|db| {
+        let id = self.write(|db| {
             let id = replace(db, publish, restores)?;
             insert_decisions(db, publish.run, decisions)?;
             Ok(id)
-        })
+        })?;
+        fail::after(Point::PublicationWritten);
+        Ok(id)
     }
 
     /// The number of an environment's newest publication: cheap enough to ask before every request.
@@ -147,6 +152,7 @@ fn replace(db: &Connection, publish: &Publish<'_>, restores: Option<i64>) -> Res
             begin.execute(params![publish.environment, node.as_str(), id, version.0])?;
         }
     }
+    StoreError::at(Point::PublicationWrite, || format!("publish `{}`", publish.environment))?;
     finish(db, publish.run, publish.at_us, "published", Some(id))?;
     Ok(id)
 }

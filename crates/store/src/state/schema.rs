@@ -3,6 +3,7 @@
 //! A step is never changed once it has been published; a new format is a new step. Older databases are brought up to date
 //! when they are opened, in one transaction; newer ones are refused.
 
+use pelton_base::fail::{self, Point};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 /// Marks the file as Pelton's in SQLite's header ("Pelt").
@@ -199,5 +200,6 @@ pub(crate) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     if format < FORMAT {
         transaction.pragma_update(None, "user_version", FORMAT)?;
     }
+    fail::after(Point::StateCreate);
     transaction.commit()
 }

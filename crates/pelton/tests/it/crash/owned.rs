@@ -1,0 +1,131 @@
+//! To whom every file of a warehouse belongs, found without Pelton: from the state database and the Delta logs alone.
+
+use super::reader::open;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Files that are the warehouse itself.
+const ITS_OWN: &[&str] = &["state.db", "state.db-wal", "state.db-shm", "run.lock", "types", "log/drain.lock"];
+
+/// Paths and sizes of a list of files as the state database keeps it; the lists of the campaign are too short to be compressed.
+pub(super) fn files(list: &[u8]) -> Vec<(String, u64)> {
+    let list: Value = serde_json::from_slice(list).expect("a short list is plain JSON");
+    let file = |file: &Value| (file["path"].as_str().unwrap().to_string(), file["bytes"].as_u64().unwrap());
+    list.as_array().unwrap().iter().map(file).collect()
+}
+
+/// Files that nobody owns, and files that should be there and are not, or have another size; nothing in a sound warehouse.
+pub(super) fn orphans(warehouse: &Path) -> Vec<String> {
+    let db = open(warehouse).expect("the warehouse was written");
+    let mut owned: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut details, mut ids) = (String::new(), BTreeSet::new());
+    let mut statement = db
+        .prepare("select v.node, v.id, b.files, b.quarantine, b.detail from versions v join version_bodies b on b.version = v.id")
+        .unwrap();
+    let mut rows = statement.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let (node, id): (String, String) = (row.get(0).unwrap(), row.get(1).unwrap());
+        let of_version = files(row.get_ref(2).unwrap().as_blob().unwrap());
+        owned.extend(of_version.into_iter().map(|(path, bytes)| (format!("tables/{node}/{path}"), bytes)));
+        let quarantine = files(row.get_ref(3).unwrap().as_blob().unwrap());
+        owned.extend(quarantine.into_iter().map(|(path, bytes)| (format!("quarantine/{path}"), bytes)));
+        details.push_str(&row.get::<_, String>(4).unwrap());
+        ids.insert(id);
+    }
+    let mut wrong = Vec::new();
+    for (path, bytes) in &owned {
+        let found = fs::metadata(warehouse.join(path)).map(|file| file.len()).ok();
+        if found != Some(*bytes) {
+            wrong.push(format!("{path}: {found:?} bytes, {bytes} were written"));
+        }
+    }
+    for node in fs::read_dir(warehouse.join("tables")).into_iter().flatten().flatten() {
+        let node = node.file_name().to_string_lossy().into_owned();
+        let live = live(&warehouse.join("tables").join(&node).join("_delta_log"));
+        // What other programs see of the table belongs to it, also where gc left no version of it.
+        owned.extend(live.into_iter().map(|path| (format!("tables/{node}/{path}"), 0)));
+    }
+    for path in paths(warehouse, "") {
+        let is_log_entry = path.rsplit_once("/_delta_log/").is_some_and(|(_, name)| {
+            name.strip_suffix(".json").is_some_and(|number| number.len() == 20 && number.parse::<u64>().is_ok())
+        });
+        let is_artifact = path.starts_with("artifacts/") && details.contains(path.rsplit('/').next().unwrap());
+        let is_online = path.starts_with("online/")
+            && path
+                .strip_suffix(".redb")
+                .and_then(|stem| stem.rsplit_once('-'))
+                .is_some_and(|(_, id)| ids.contains(id));
+        let is_segment = path.starts_with("log/") && path.ends_with(".segment") && !path.contains("/.");
+        if !(ITS_OWN.contains(&path.as_str())
+            || owned.contains_key(&path)
+            || is_log_entry
+            || is_artifact
+            || is_online
+            || is_segment)
+        {
+            wrong.push(path);
+        }
+    }
+    let staged: i64 = db.query_row("select count(*) from staging", [], |row| row.get(0)).unwrap();
+    if staged > 0 {
+        wrong.push(format!("{staged} notes of staged files"));
+    }
+    wrong
+}
+
+/// Delta logs whose newest version is none that is recorded; asked before gc, which may forget what a log still shows.
+pub(super) fn unrecorded_logs(warehouse: &Path) -> Vec<String> {
+    let db = open(warehouse).expect("the warehouse was written");
+    let mut statement = db
+        .prepare("select b.files from versions v join version_bodies b on b.version = v.id where v.node = ?")
+        .unwrap();
+    let mut wrong = Vec::new();
+    for node in fs::read_dir(warehouse.join("tables")).into_iter().flatten().flatten() {
+        let node = node.file_name().to_string_lossy().into_owned();
+        let live = live(&warehouse.join("tables").join(&node).join("_delta_log"));
+        let mut rows = statement.query([&node]).unwrap();
+        let mut is_recorded = live.is_empty() || node == "pelton_predictions";
+        while let Some(row) = rows.next().unwrap() {
+            let of_version = files(row.get_ref(0).unwrap().as_blob().unwrap());
+            is_recorded |= of_version.into_iter().map(|(path, _)| path).collect::<BTreeSet<_>>() == live;
+        }
+        if !is_recorded {
+            wrong.push(format!("`{node}`: {live:?}"));
+        }
+    }
+    wrong
+}
+
+/// The files that a Delta log's newest version has.
+fn live(log: &Path) -> BTreeSet<String> {
+    let mut names: Vec<_> = fs::read_dir(log).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    names.sort();
+    let mut live = BTreeSet::new();
+    for path in names.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "json")) {
+        for line in fs::read_to_string(path).unwrap().lines() {
+            let action: Value = serde_json::from_str(line).unwrap();
+            if let Some(path) = action["add"]["path"].as_str() {
+                live.insert(path.to_string());
+            }
+            if let Some(path) = action["remove"]["path"].as_str() {
+                live.remove(path);
+            }
+        }
+    }
+    live
+}
+
+/// All files below a folder, relative to it.
+fn paths(folder: &Path, within: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = format!("{within}{}", entry.file_name().to_string_lossy());
+        match entry.path().is_dir() {
+            true => all.extend(paths(&entry.path(), &format!("{name}/"))),
+            false => all.push(name),
+        }
+    }
+    all
+}
