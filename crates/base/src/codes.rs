@@ -82,6 +82,10 @@ codes! {
     "contract-broken" No "A source breaks a contract that is frozen."
         "With `freeze`, the first difference stops the run before anything is published."
 
+    // Unit tests.
+    "no-tests" Missing "What was selected has no unit test."
+        "A test is a file in `tests` whose `node` says what it tests. Without a selector, `pelton test` runs all of them."
+
     // Runs.
     "check-failed" No "Staged rows break a check."
         "Checks run before the commit: nothing of the failed table was published."

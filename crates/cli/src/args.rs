@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Build what changed, check it, and publish everything in one step
     Run(Run),
+    /// Run the unit tests in `tests`, in memory, without touching the warehouse
+    Test(Test),
     /// Show a node: its version, columns, checks, metrics, and who reads it
     Show(Show),
     /// Run a SELECT over what is published
@@ -173,6 +175,17 @@ pub(crate) struct Run {
     /// Go on after a rollback: build and publish although the environment was put back
     #[arg(long)]
     pub(crate) roll_forward: bool,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// `pelton test`
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// The tests of which nodes: `name`, `+name`, `name+`, `tag:x`, `path:y`, `kind:model`; `path:` also takes a test's file or folder
+    /// [default: all tests]
+    #[arg(value_name = "SELECTOR", allow_hyphen_values = false)]
+    pub(crate) nodes: Vec<String>,
     #[command(flatten)]
     pub(crate) answer: Answer,
 }
@@ -452,6 +465,7 @@ impl Command {
             Command::Check(command) => command.answer,
             Command::Plan(command) => command.answer,
             Command::Run(command) => command.answer,
+            Command::Test(command) => command.answer,
             Command::Show(command) => command.answer,
             Command::Why(command) => command.answer,
             Command::Diff(command) => command.answer,

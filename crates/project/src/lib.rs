@@ -5,7 +5,7 @@
 //! In reading order: [`model`](Project) says what a project is, [`files`](FileSource) where its files come from,
 //! [`settings`](SETTINGS) which settings there are. `toml` reads those with their places, `header` finds them in SQL, `sql` reads
 //! SELECTs, `checks` reads rules. A file module for each kind of file turns it into a draft, `load` links the drafts, and `graph`,
-//! `selector` and `draw` work on what came out.
+//! `selector` and `draw` work on what came out. `test_file` reads the unit tests, which only those load who ask for them.
 
 pub mod model;
 
@@ -23,6 +23,10 @@ mod model_file;
 mod project_file;
 mod source_file;
 mod table_file;
+
+mod test_file;
+mod test_rows;
+mod unit_test;
 
 mod draw;
 mod graph;
@@ -44,5 +48,7 @@ pub use selector::select;
 pub use settings::{SETTINGS, SettingDoc, SettingsTable, settings_markdown};
 pub use source_file::format_of;
 pub use sql::CHAIN_MAX;
+pub use test_file::{load_tested, load_tests, load_tests_with};
+pub use unit_test::*;
 pub use values::{parse_duration_us, parse_share, parse_size};
 pub use views::{VIEWS_DEEP_MAX, VIEWS_READ_MAX};

@@ -58,14 +58,6 @@ pub fn load_with(root: &Path, files: &dyn FileSource) -> Result<Project, Reports
             Err(report) => reports.push(report),
         }
     }
-    match files.list("tests", "toml") {
-        Ok(paths) => reports.extend(paths.first().map(|path| {
-            Report::error("not-built-yet", "unit tests in `tests` are not built yet")
-                .at(Place::file(path))
-                .note("they would not run, so a project that has them is refused")
-        })),
-        Err(report) => reports.push(report),
-    }
     let (nodes, mentions) = drafts.link(&mut reports);
     let order = graph::order(&nodes).unwrap_or_else(|cycles| {
         reports.extend(cycles);

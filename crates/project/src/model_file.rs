@@ -240,7 +240,7 @@ fn metric(entry: &Entry, task: Option<Task>) -> Option<Spanned<String>> {
     Some(text)
 }
 
-fn metric_mistake(name: &str, task: Option<Task>) -> Option<Report> {
+pub(crate) fn metric_mistake(name: &str, task: Option<Task>) -> Option<Report> {
     let (known, word, others): (Vec<&str>, _, _) = match task? {
         Task::Classification => (CLASSIFICATION_METRICS.to_vec(), "classification", REGRESSION_METRICS),
         Task::Regression => (REGRESSION_METRICS.to_vec(), "regression", CLASSIFICATION_METRICS),

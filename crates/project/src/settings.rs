@@ -91,6 +91,10 @@ pub const SETTINGS: &[&SettingsTable] = &[
     &GBDT,
     &LOGISTIC,
     &LINEAR,
+    &TEST,
+    &TEST_CASE,
+    &GIVEN,
+    &EXPECT_CHECKS,
 ];
 
 /// `pelton.toml`.
@@ -453,6 +457,76 @@ pub static LINEAR: SettingsTable = SettingsTable {
     doc: "Parameters of linear regression.",
     settings: settings! {
         "l2" optional "a number from 0" "1" "l2 = 1.0" "The quadratic penalty on the coefficients of standardised inputs."
+    },
+};
+
+/// `tests/**/*.toml`.
+pub static TEST: SettingsTable = SettingsTable {
+    title: "a test",
+    files: "tests/**/*.toml",
+    table: "",
+    doc: "A unit test of a table or a model, or several that share what stands above their `[[case]]`s.",
+    settings: settings! {
+        "node" needed "a table or a model" "" r#"node = "payments""# "What is tested."
+        "now" optional "a time such as `\"2026-03-01T12:00:00Z\"`" "" r#"now = "2026-03-01T12:00:00Z""#
+            "What `now()` and `current_date` mean; needed when what is tested uses them."
+        "given" optional "a table of sources, tables and models" "" r#"given = { orders = [{ order_id = 1, amount = 12.5 }] }"#
+            "The rows that its inputs have. A source that is not given has no rows; a table that is not given is built from what it reads."
+        "examples" optional "a list of rows, a table as text, or a file's path" "" r#"examples = "tests/data/examples.csv""#
+            "Of a model: its training examples with their features, in place of its SELECT over what is given."
+        "expect" optional "a list of rows, a table as text, or a file's path" "" r#"expect = [{ order_id = 1, euros = 12.5 }]"#
+            "The rows that it must have, in any order; of a model, its training examples."
+        "columns" optional "a list of columns" "those that `expect` names" r#"columns = ["order_id", "euros"]"# "The columns that are compared."
+        "key" optional "a column, or a list of columns" "the key that the node declares, else a column that tells the rows apart" r#"key = "order_id""#
+            "Which rows belong together where they differ; it decides how a difference is told, not whether there is one."
+        "tolerance" optional "a number from 0" "one part in a billion" "tolerance = 0.01" "How far apart two floating-point numbers may be to count as equal."
+        "expect_checks" optional "a list of checks, or a table of checks and numbers of rows" "" r#"expect_checks = ["positive"]"#
+            "The checks of the node that the rows break, and no others; `[]` when they break none. Without it only checks that send rows to quarantine are asked."
+        "expect_metrics" optional "a rule, or a list of rules, such as `average_precision >= 0.6`" "" r#"expect_metrics = ["average_precision >= 0.6"]"#
+            "Of a model: what it must reach when it is trained on what is given."
+        "case" optional "a list of tables `[[case]]`" "" r#"case = [{ name = "no orders", expect = [] }]"# "The tests, when there is more than one."
+    },
+};
+
+/// `[[case]]` of a test.
+pub static TEST_CASE: SettingsTable = SettingsTable {
+    title: "a case",
+    files: "tests/**/*.toml",
+    table: "[case]",
+    doc: "One of several tests in a file. It has what stands above the cases, and what it says itself; `given` is put together by input.",
+    settings: settings! {
+        "name" needed "a text" "" r#"name = "amounts without a currency are left out""# "What the case shows."
+        "now" optional "a time" "" r#"now = "2026-03-01T12:00:00Z""# "As above."
+        "given" optional "a table of sources, tables and models" "" r#"given = { orders = [{ order_id = 1 }] }"# "As above."
+        "examples" optional "rows" "" r#"examples = "tests/data/examples.csv""# "As above."
+        "expect" optional "rows" "" r#"expect = [{ order_id = 1 }]"# "As above."
+        "columns" optional "a list of columns" "" r#"columns = ["order_id"]"# "As above."
+        "key" optional "a column, or a list of columns" "" r#"key = "order_id""# "As above."
+        "tolerance" optional "a number from 0" "" "tolerance = 0.01" "As above."
+        "expect_checks" optional "a list of checks, or a table of checks and numbers of rows" "" r#"expect_checks = { positive = 2 }"# "As above."
+        "expect_metrics" optional "a rule, or a list of rules" "" r#"expect_metrics = ["roc_auc > 0.7"]"# "As above."
+    },
+};
+
+/// `[given]` of a test.
+pub static GIVEN: SettingsTable = SettingsTable {
+    title: "`[given]`",
+    files: "tests/**/*.toml",
+    table: "given",
+    doc: "The rows of inputs, by name. A column that a row does not name is null. Of a model: what `predict` answers.",
+    settings: settings! {
+        "*" optional "a list of rows, a table as text, or a file's path" "" r#"orders = [{ order_id = 1, amount = 12.5 }]"# "An input and its rows."
+    },
+};
+
+/// `expect_checks` of a test, as a table.
+pub static EXPECT_CHECKS: SettingsTable = SettingsTable {
+    title: "`[expect_checks]`",
+    files: "tests/**/*.toml",
+    table: "expect_checks",
+    doc: "The checks that rows break, each with how many rows break it.",
+    settings: settings! {
+        "*" optional "a whole number from 1" "" "positive = 2" "A check and its number of rows."
     },
 };
 

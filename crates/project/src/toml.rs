@@ -406,6 +406,53 @@ impl<'a> Entry<'a> {
         self.file.report_at(text.span, report);
     }
 
+    /// The tables of a list: inline ones, or `[[key]]`s. `None` when the value is no list of tables; an empty list has none.
+    pub fn tables(&self) -> Option<Vec<(Span, &'a dyn TableLike)>> {
+        let at = |span: Option<std::ops::Range<usize>>| {
+            span.map_or(self.key_span, |span| (self.base + span.start, self.base + span.end))
+        };
+        match self.item {
+            Slot::Item(Item::ArrayOfTables(tables)) => {
+                Some(tables.iter().map(|table| (at(table.span()), table as &dyn TableLike)).collect())
+            }
+            _ => match self.value() {
+                Some(Value::Array(array)) => {
+                    let table = |value: &'a Value| Some((at(value.span()), value.as_inline_table()? as &dyn TableLike));
+                    array.iter().map(table).collect()
+                }
+                _ => None,
+            },
+        }
+    }
+
+    /// The sections of a list of tables of settings; anything else is reported.
+    pub fn sections(&self, doc: &'static SettingsTable) -> Vec<Section<'a>> {
+        let Some(tables) = self.tables() else {
+            self.refuse_type();
+            return Vec::new();
+        };
+        let section = |(span, table)| Section::new(self.file, self.base, doc, table, Some(first_line(self.file, span)));
+        tables.into_iter().map(section).collect()
+    }
+
+    /// Where a part of the value stands in the file.
+    pub fn span_of(&self, span: Option<std::ops::Range<usize>>) -> Span {
+        span.map_or(self.span, |span| (self.base + span.start, self.base + span.end))
+    }
+
+    /// Whether the value is a list.
+    pub fn is_list(&self) -> bool {
+        matches!(self.item, Slot::Item(Item::ArrayOfTables(_))) || self.value().is_some_and(Value::is_array)
+    }
+
+    /// A date or a time, as text.
+    pub fn date_time(&self) -> Option<String> {
+        match self.value() {
+            Some(Value::Datetime(time)) => Some(time.value().to_string()),
+            _ => None,
+        }
+    }
+
     /// Whether the value is a table, inline or not.
     pub fn is_table(&self) -> bool {
         match self.item {
@@ -444,10 +491,16 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// The first line of a range: enough to point at a table that goes over many.
+fn first_line(file: &File, (start, end): Span) -> Span {
+    let line_end = file.text[start..end].find('\n').map_or(end, |at| start + at);
+    (start, line_end.max(start))
+}
+
 /// The range of a text's characters inside its quotes, when they stand there as they are; else the whole value.
 ///
 /// With it, a place inside the text (of a mistake in SQL) is a place in the file.
-fn content_span(file: &str, span: Span, value: &str) -> Span {
+pub(crate) fn content_span(file: &str, span: Span, value: &str) -> Span {
     let written = &file[span.0..span.1];
     for quotes in ["\"\"\"", "'''", "\"", "'"] {
         let Some(inner) = written.strip_prefix(quotes).and_then(|rest| rest.strip_suffix(quotes)) else { continue };

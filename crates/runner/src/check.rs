@@ -2,9 +2,10 @@
 
 use crate::known::KnownTypes;
 use crate::source;
+use crate::unit_tests;
 use pelton_base::{Digest, NodeName, Report, Reports, Severity, parallel};
 use pelton_features::{FeatureTable, ResolvedUse};
-use pelton_project::{Body, Build, Model, Node, Project, Select};
+use pelton_project::{Body, Build, Model, Node, Project, Select, UnitTests};
 use pelton_query::{Catalog, Engine, Relation, types};
 use pelton_store::{ColumnType, Warehouse};
 use pelton_train::{Columns, Lookup};
@@ -57,13 +58,31 @@ pub struct Checked {
     pub nodes: Vec<NodeTypes>,
     /// The endpoints that publishing would give.
     pub endpoints: Vec<EndpointTypes>,
+    /// How many unit tests there are.
+    pub tests: usize,
     /// What is suspicious, but stops nothing.
     pub warnings: Reports,
 }
 
-/// Types the project; fails with all mistakes.
-pub fn check(project: &Project, engine: &dyn Engine, warehouse: Option<&Warehouse>) -> Result<Checked, Reports> {
-    let mut types = types(project, engine, warehouse)?;
+/// Types the project and its unit tests; fails with all mistakes.
+pub fn check(
+    project: &Project,
+    tests: &UnitTests,
+    engine: &dyn Engine,
+    warehouse: Option<&Warehouse>,
+) -> Result<Checked, Reports> {
+    let mut mistakes = tests.mistakes.clone();
+    let mut types = match types(project, engine, warehouse) {
+        Ok(types) => types,
+        Err(mut of_nodes) => {
+            of_nodes.extend(mistakes);
+            return Err(of_nodes);
+        }
+    };
+    mistakes.extend(unit_tests::mistakes(project, &types, &tests.list));
+    if mistakes.has_errors() {
+        return Err(mistakes);
+    }
     types.warnings.extend(without_files(project)?);
     let columns = |fields: &[Field]| fields.iter().map(typed_column).collect::<Vec<_>>();
     let nodes = project
@@ -90,7 +109,7 @@ pub fn check(project: &Project, engine: &dyn Engine, warehouse: Option<&Warehous
             answer: columns(&model.columns.answer),
         })
         .collect();
-    Ok(Checked { nodes, endpoints, warnings: types.warnings })
+    Ok(Checked { nodes, endpoints, tests: tests.list.len(), warnings: types.warnings })
 }
 
 /// Warnings of sources whose path matches no file: they may be checked before their data is there, because their columns are declared,
@@ -414,7 +433,7 @@ fn shape_of<'a>(fields: impl IntoIterator<Item = &'a Field>) -> String {
 }
 
 /// Types `predict(model, table)` before the model was ever trained: the table's columns, then nulls of the answer's types.
-fn bind_typed_model(catalog: &mut Catalog, name: &NodeName, answer: &[Field]) {
+pub(crate) fn bind_typed_model(catalog: &mut Catalog, name: &NodeName, answer: &[Field]) {
     use pelton_query::sql;
     let outputs: Vec<String> = answer
         .iter()

@@ -13,6 +13,7 @@ mod catalog;
 mod check;
 mod checks;
 mod context;
+mod data_file;
 mod diff;
 mod environments;
 mod fingerprint;
@@ -30,6 +31,7 @@ mod show;
 mod source;
 mod stage;
 mod table;
+mod unit_tests;
 
 pub use check::{Checked, EndpointTypes, NodeTypes, TypedColumn, check};
 pub use context::Context;
@@ -49,3 +51,6 @@ pub use replay::{REPLAY_ROWS_MAX, Repaired, Replay, replay};
 pub use run::run;
 pub use serving::{Serving, receipts};
 pub use show::{Shown, show, why};
+pub use unit_tests::{
+    BrokenCheck, DifferentRow, DifferentValue, MetricBound, Removed, RowsDiffer, Tested, TestsOutcome, test,
+};

@@ -4,10 +4,10 @@ use crate::context::Context;
 use crate::outcome::ModelReport;
 use crate::run::Building;
 use crate::{catalog, check, table};
-use pelton_base::{Digest, Report, Reports, Seed, VersionId};
+use pelton_base::{Digest, NodeName, Report, Reports, Seed, VersionId};
 use pelton_features::{AsOf, FeatureTable, Labels, ResolvedUse, training_sql};
 use pelton_project::{Model, Node};
-use pelton_query::{Catalog, QueryError, Relation, collect, sql, types};
+use pelton_query::{Catalog, Engine, QueryError, Relation, collect, sql, types};
 use pelton_serve::{FeatureColumn, Lookup, Package, RequestField, TrainedOn, Training, package_of};
 use pelton_store::{ColumnType, MetricRecord, StoreError, VersionHead, VersionRecord};
 use pelton_train::{Columns, InService, Options, Trained};
@@ -185,9 +185,9 @@ fn current(ctx: &Context, head: &VersionHead) -> Result<Current, Report> {
 }
 
 /// Training examples with features and derived columns, ordered by key.
-struct TrainingSet {
-    rows: RecordBatch,
-    columns: Columns,
+pub(crate) struct TrainingSet {
+    pub(crate) rows: RecordBatch,
+    pub(crate) columns: Columns,
     uses: Vec<ResolvedUse>,
 }
 
@@ -216,8 +216,20 @@ async fn training_set(
             tables.extend(FeatureTable::of(node, &schema)?.map(|table| (used.table.clone(), table)));
         }
     }
-    let uses = pelton_features::resolve(node, &select, &tables)?;
-    let lookups = check::lookups(&uses);
+    examples(engine, node, model, &catalog, &select, &tables, ctx.now_us()).await
+}
+
+/// A model's training examples over a catalog: its SELECT, whose columns are `select`, joined with `tables` as of each row's time.
+pub(crate) async fn examples(
+    engine: &dyn Engine,
+    node: &Node,
+    model: &Model,
+    catalog: &Catalog,
+    select: &SchemaRef,
+    tables: &BTreeMap<NodeName, FeatureTable>,
+    now_us: i64,
+) -> Result<TrainingSet, Reports> {
+    let uses = pelton_features::resolve(node, select, tables)?;
     let names: Vec<String> = select.fields().iter().map(|field| field.name().clone()).collect();
     let key: Vec<String> = model.key.iter().map(|key| key.value.clone()).collect();
     let labels = Labels {
@@ -225,13 +237,13 @@ async fn training_set(
         columns: names.clone(),
         as_of: match &model.time {
             Some(time) => AsOf::Column(time.value.clone()),
-            None => AsOf::Instant(ctx.now_us()),
+            None => AsOf::Instant(now_us),
         },
         // The order of examples is part of what is learned: without a key, all columns give it.
         order_by: if key.is_empty() { names } else { key },
     };
     let failed = |error: QueryError| Reports::from(table::select_report(node, &error));
-    let stream = engine.query(&catalog, &training_sql(&labels, &uses)).await.map_err(failed)?;
+    let stream = engine.query(catalog, &training_sql(&labels, &uses)).await.map_err(failed)?;
     let schema = pelton_store::stored_schema(&stream.schema).map_err(crate::context::reports)?;
     let batches = collect(stream).await.map_err(failed)?;
     let batches =
@@ -240,11 +252,25 @@ async fn training_set(
         Report::error("too-few-rows", format!("the examples of `{}` do not fit together: {error}", node.name))
     })?;
     drop(batches);
+    with_derived(engine, node, model, select, uses, &joined)
+}
+
+/// Adds the derived columns to examples that have their features: the columns of the SELECT, then those of `uses`.
+pub(crate) fn with_derived(
+    engine: &dyn Engine,
+    node: &Node,
+    model: &Model,
+    select: &SchemaRef,
+    uses: Vec<ResolvedUse>,
+    joined: &RecordBatch,
+) -> Result<TrainingSet, Reports> {
+    let failed = |error: QueryError| Reports::from(table::select_report(node, &error));
+    let lookups = check::lookups(&uses);
     let expressions: Vec<(String, String)> =
         model.derive.iter().map(|derived| (derived.name.clone(), derived.sql.clone())).collect();
-    let program = engine.compile(Columns::derive_schema(&select, &lookups), &expressions).map_err(failed)?;
-    let derived = program.evaluate(&joined).map_err(failed)?;
-    let columns = pelton_train::plan_columns(node, &select, &lookups, &derived.schema())?;
+    let program = engine.compile(Columns::derive_schema(select, &lookups), &expressions).map_err(failed)?;
+    let derived = program.evaluate(joined).map_err(failed)?;
+    let columns = pelton_train::plan_columns(node, select, &lookups, &derived.schema())?;
     let fields: Vec<Arc<Field>> = joined.schema().fields().iter().chain(derived.schema().fields()).cloned().collect();
     let arrays = joined.columns().iter().chain(derived.columns()).cloned().collect();
     let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(|error| {

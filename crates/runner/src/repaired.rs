@@ -2,14 +2,15 @@
 //!
 //! It is read as a source of Pelton's own, so that CSV, NDJSON and Parquet are understood as everywhere.
 
+use crate::data_file;
 use crate::replay::{REPLAY_ROWS_MAX, Repaired};
-use pelton_base::{NodeName, Place, Report, Reports, thousands};
-use pelton_ingest::{FileCounts, IngestError, InputFile, Known, Rejected, Sink, TakeIn};
-use pelton_project::{Body, Column, Contract, ContractRule, CsvSettings, Node, Source, Spanned};
+use pelton_base::{Place, Report, Reports, thousands};
+use pelton_ingest::InputFile;
+use pelton_project::{Contract, ContractRule, CsvSettings};
 use std::path::Path;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::Int64Type;
 
 /// The columns that are read; an export has others beside them.
 const COLUMNS: [(&str, &str); 4] = [("id", "text"), ("file", "text"), ("line", "bigint"), ("raw", "text")];
@@ -18,10 +19,10 @@ const COLUMNS: [(&str, &str); 4] = [("id", "text"), ("file", "text"), ("line", "
 pub fn read_repaired(path: &Path) -> Result<Vec<Repaired>, Reports> {
     let file = InputFile::named(path)?;
     let name = file.path.clone();
-    let (source, node) = source(&name);
-    let mut rows = Rows::default();
-    pelton_ingest::take_in(&source, &node, &[file], Known::default(), &mut rows, &TakeIn::default())
-        .map_err(IngestError::into_reports)?;
+    // A repaired text may be any word; only nothing at all is nothing.
+    let csv = CsvSettings { null: vec![String::new()], ..CsvSettings::default() };
+    let contract = Contract { columns: ContractRule::DiscardValue, data_type: ContractRule::Quarantine };
+    let rows = data_file::read(file, "repaired", COLUMNS.map(|(n, t)| (n.to_string(), t.to_string())), csv, contract)?;
     if let Some(first) = rows.rejected.first() {
         let report =
             Report::error("unreadable-data", format!("`{name}` has a row that cannot be read: {}", first.reason));
@@ -65,63 +66,6 @@ fn read_batch(batch: &RecordBatch, into: &mut Vec<Repaired>) -> Result<(), &'sta
         });
     }
     Ok(())
-}
-
-/// The source that such a file is read as.
-fn source(name: &str) -> (Source, Node) {
-    let plain = |value: &str| Spanned { value: value.to_string(), span: (0, 0) };
-    let source = Source {
-        kind: "files".into(),
-        path: plain(name),
-        format: None,
-        // A repaired text may be any word; only nothing at all is nothing.
-        csv: CsvSettings { null: vec![String::new()], ..CsvSettings::default() },
-        key: Vec::new(),
-        time: None,
-        contract: Contract { columns: ContractRule::DiscardValue, data_type: ContractRule::Quarantine },
-        columns: COLUMNS
-            .iter()
-            .map(|(name, data_type)| Column { name: plain(name), data_type: plain(data_type), description: None })
-            .collect(),
-        checks: Vec::new(),
-    };
-    let node = Node {
-        name: NodeName::new("repaired"),
-        file: name.to_string(),
-        text: String::new(),
-        description: None,
-        tags: Vec::new(),
-        body: Body::Source(Box::new(source.clone())),
-        reads: Vec::new(),
-        checked_with: Default::default(),
-    };
-    (source, node)
-}
-
-#[derive(Default)]
-struct Rows {
-    batches: Vec<RecordBatch>,
-    rejected: Vec<Rejected>,
-}
-
-impl Sink for Rows {
-    fn begin_file(&mut self, _: &InputFile, _: &SchemaRef) -> Result<(), IngestError> {
-        Ok(())
-    }
-
-    fn rows(&mut self, batch: RecordBatch) -> Result<(), IngestError> {
-        self.batches.push(batch);
-        Ok(())
-    }
-
-    fn rejected(&mut self, row: Rejected) -> Result<(), IngestError> {
-        self.rejected.push(row);
-        Ok(())
-    }
-
-    fn end_file(&mut self, _: FileCounts) -> Result<(), IngestError> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

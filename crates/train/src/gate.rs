@@ -32,7 +32,7 @@ pub struct GateResult {
 }
 
 /// Asks one gate; `test` are the model's metrics, `current` those of the version in service.
-pub(crate) fn ask(gate: &Gate, test: &BTreeMap<String, f64>, current: Option<&BTreeMap<String, f64>>) -> GateResult {
+pub fn ask(gate: &Gate, test: &BTreeMap<String, f64>, current: Option<&BTreeMap<String, f64>>) -> GateResult {
     let value = test.get(&gate.metric).copied();
     let threshold = match (gate.relative, current) {
         (false, _) => Some(gate.number),

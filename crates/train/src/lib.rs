@@ -21,7 +21,7 @@ mod fixture;
 
 pub use card::{Card, CardColumn, DataVersion, Facts, PartFacts};
 pub use columns::{Columns, Lookup, plan_columns};
-pub use gate::{GateResult, InService, refusals, refusals_in_service};
+pub use gate::{GateResult, InService, ask, refusals, refusals_in_service};
 pub use judge::Candidate;
 pub use split::split;
 pub use train::{Options, Progress, Trained, train};

@@ -7,11 +7,11 @@ use pelton_base::Reports;
 use pelton_store::Warehouse;
 
 pub(crate) fn check(args: &Check, session: &Session, out: &Out) -> Result<u8, Reports> {
-    let project = session.project()?;
+    let (project, tests) = pelton_project::load_tested(&session.root()?)?;
     let engine = session.engine(&project)?;
     let folder = project.root.join(&project.settings.warehouse);
     let warehouse = Warehouse::open_existing(&folder).map_err(|error| error.report())?;
-    let found = pelton_runner::check(&project, engine.as_ref(), warehouse.as_ref())?;
+    let found = pelton_runner::check(&project, &tests, engine.as_ref(), warehouse.as_ref())?;
     if args.answer.is_json() {
         out.json(&found);
     } else {

@@ -35,7 +35,8 @@ pub(crate) async fn demo(args: &Demo, session: &Session, out: &Out) -> Result<u8
     let root = std::path::absolute(&args.dir).map_err(|error| files::unreadable("find", &args.dir, &error))?;
     let project = Arc::new(pelton_project::load(&root)?);
     let ctx = Arc::new(session.context_of(project)?);
-    let checked = pelton_runner::check(&ctx.project, ctx.engine.as_ref(), Some(&ctx.warehouse))?;
+    let tests = pelton_project::load_tests(&ctx.project);
+    let checked = pelton_runner::check(&ctx.project, &tests, ctx.engine.as_ref(), Some(&ctx.warehouse))?;
     out.data(page::files(&written, &checked, out.data_style));
 
     let (environment, command) = (session.environment.clone(), session.typed.clone());

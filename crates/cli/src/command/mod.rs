@@ -19,6 +19,7 @@ mod rollback;
 mod run;
 mod serve;
 mod show;
+mod test;
 mod why;
 
 pub(crate) use config::InForce;
@@ -38,6 +39,7 @@ pub(crate) async fn dispatch(command: Command, session: &Session, out: &Out) -> 
         Command::Check(args) => check::check(&args, session, out),
         Command::Plan(args) => plan::plan(&args, session, out).await,
         Command::Run(args) => run::run(&args, session, out).await,
+        Command::Test(args) => test::test(&args, session, out).await,
         Command::Show(args) => show::show(&args, session, out),
         Command::Query(args) => query::query(&args, session, out).await,
         Command::Graph(args) => graph::graph(&args, session, out),

@@ -21,6 +21,12 @@ pub(crate) fn checked(found: &Checked, style: Style) -> String {
         words::counted(of_kind("model"), "model"),
         words::counted(columns, "column"),
     );
+    if found.tests > 0 {
+        text.push_str(&format!(
+            "   {}, as types go: `pelton test` runs them\n",
+            words::counted(found.tests as u64, "test")
+        ));
+    }
     for endpoint in &found.endpoints {
         text.push_str(&format!("\nendpoint {}\n", style.bold(endpoint.model.as_str())));
         text.push_str("  request\n");
@@ -86,6 +92,7 @@ mod tests {
                 features: vec!["spend.spend_30d".into(), "spend.orders_30d".into()],
                 answer: vec![column("prediction", "boolean"), column("score", "double")],
             }],
+            tests: 0,
             warnings: Reports::default(),
         };
         assert_eq!(

@@ -16,6 +16,7 @@ pub(crate) mod report;
 pub(crate) mod rows;
 pub(crate) mod sheet;
 pub(crate) mod style;
+pub(crate) mod tested;
 pub(crate) mod words;
 
 use pelton_base::{Report, Reports};
