@@ -66,8 +66,12 @@ impl Session {
 
     /// An engine within the project's limits.
     pub(crate) fn engine(&self, project: &Project) -> Result<Arc<dyn Engine>, Report> {
-        let settings = &project.settings.engine;
-        (self.make_engine)(&EngineLimits { memory_bytes: settings.memory_bytes, threads: settings.threads })
+        self.engine_of(project, project.settings.engine.threads)
+    }
+
+    /// An engine within the project's limits, on so many threads; 0 is one a core.
+    pub(crate) fn engine_of(&self, project: &Project, threads: usize) -> Result<Arc<dyn Engine>, Report> {
+        (self.make_engine)(&EngineLimits { memory_bytes: project.settings.engine.memory_bytes, threads })
     }
 
     /// Everything for commands that build: makes the warehouse when there is none.

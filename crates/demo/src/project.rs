@@ -22,4 +22,8 @@ files! {
     "tables/features/merchant_risk.sql"
     "models/fraud.sql"
     "models/fraud_plain.sql"
+    "tests/payments.toml"
+    "tests/features.toml"
+    "tests/chargebacks.toml"
+    "tests/fraud.toml"
 }

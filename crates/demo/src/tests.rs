@@ -178,7 +178,7 @@ fn the_whole_example_is_written() {
     }
     let mut found = BTreeSet::new();
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/fraud");
-    for part in ["sources", "tables", "models"] {
+    for part in ["sources", "tables", "models", "tests"] {
         walk(&example.join(part), &format!("{part}/"), &mut found);
     }
     found.extend(["README.md", "pelton.toml"].map(str::to_string));

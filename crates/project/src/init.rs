@@ -9,6 +9,7 @@ pub fn init_files(name: &str) -> Vec<(&'static str, String)> {
         ("data/orders.csv", DATA.to_string()),
         ("sources/orders.toml", SOURCE.to_string()),
         ("tables/spend_by_day.sql", TABLE.to_string()),
+        ("tests/spend_by_day.toml", TEST.to_string()),
     ]
 }
 
@@ -48,4 +49,20 @@ select date_trunc('day', ordered_at) as day,
        sum(amount) as spent
 from orders
 group by 1
+"#;
+
+const TEST: &str = r#"# `pelton test` runs this in memory: with these orders, the table must have these rows.
+node = "spend_by_day"
+
+given.orders = """
+order_id | ordered_at          | amount
+1        | 2026-03-01 09:12:00 | 25.00
+2        | 2026-03-01 18:40:00 | 7.50
+3        | 2026-03-02 11:05:00 | 120.00
+"""
+expect = """
+day        | orders | spent
+2026-03-01 | 2      | 32.50
+2026-03-02 | 1      | 120.00
+"""
 "#;

@@ -62,6 +62,7 @@ pub fn load_tests_with(project: &Project, files: &dyn FileSource) -> UnitTests {
                 }
             }
         }
+        mistakes.sort_by_key(|report| report.at.as_ref().map(|at| (at.line, at.column)));
         match mistakes.is_empty() {
             true => tests.list.extend(linked),
             false => tests.mistakes.0.extend(mistakes),
@@ -107,13 +108,15 @@ struct Draft {
 struct Part {
     now_us: Option<i64>,
     given: BTreeMap<String, Given>,
-    examples: Option<Rows>,
+    examples: Option<Given>,
     expect: Option<Rows>,
     columns: Vec<Spanned<String>>,
     key: Vec<Spanned<String>>,
     tolerance: Option<f64>,
     checks: Option<Vec<ExpectedCheck>>,
     metrics: Option<Vec<Gate>>,
+    /// Whether it says what is expected, rightly or not.
+    expects: bool,
 }
 
 impl Part {
@@ -135,6 +138,7 @@ impl Part {
             tolerance: self.tolerance.or(above.tolerance),
             checks: self.checks.or_else(|| above.checks.clone()),
             metrics: self.metrics.or_else(|| above.metrics.clone()),
+            expects: self.expects || above.expects,
         }
     }
 }
@@ -193,13 +197,17 @@ fn part(section: &Section) -> Part {
     Part {
         now_us: section.get("now").and_then(|entry| time(&entry)),
         given,
-        examples: rows("examples"),
+        examples: section.get("examples").and_then(|entry| {
+            let span = entry.key_span;
+            Some(Given { span, rows: test_rows::read(&entry)? })
+        }),
         expect: rows("expect"),
         columns: names("columns"),
         key: names("key"),
         tolerance: section.get("tolerance").and_then(|entry| tolerance(&entry)),
         checks: section.get("expect_checks").map(|entry| checks(&entry)),
         metrics: section.get("expect_metrics").map(|entry| metrics(&entry)),
+        expects: ["expect", "expect_checks", "expect_metrics"].iter().any(|key| section.get(key).is_some()),
     }
 }
 
@@ -288,6 +296,15 @@ fn link(project: &Project, file: &Arc<TestFile>, draft: Draft) -> Result<UnitTes
         metrics: part.metrics.unwrap_or_default(),
     };
     let mut reports = of_given(project, &test);
+    let is_misplaced = test.given.keys().any(|name| TEST_CASE.find(name.as_str()).is_some());
+    if !part.expects && !is_misplaced {
+        let expectations = match node.kind() {
+            "model" => "`expect`, `expect_checks` or `expect_metrics`",
+            _ => "`expect` or `expect_checks`",
+        };
+        let missing = Report::error("missing-key", format!("test `{}` expects nothing", test.name)).at(test.place());
+        reports.push(missing.note(format!("a test needs {expectations}")).hint("add `expect = []` for no rows"));
+    }
     reports.extend(of_expectations(node, &test));
     if reports.is_empty() { Ok(test) } else { Err(reports) }
 }
@@ -304,6 +321,13 @@ fn of_given(project: &Project, test: &UnitTest) -> Vec<Report> {
                 "model" => report.hint("give its training examples as `examples`"),
                 _ => report.hint("put the rows that it must have under `expect`"),
             }
+        } else if !project.nodes.contains_key(name) && TEST_CASE.find(name.as_str()).is_some() {
+            // In TOML, `[given]` goes on until the next table begins.
+            Report::error(
+                "invalid-value",
+                format!("`{name}` stands under `[given]`, which ends where another table begins"),
+            )
+            .hint("write it above `[given]`, or write the inputs as `given.NAME = ...` instead of `[given]`")
         } else if !project.nodes.contains_key(name) {
             let known = upstream.keys().filter(|known| **known != test.node).map(NodeName::as_str);
             Report::error("unknown-node", format!("there is no node `{name}`")).suggest(name.as_str(), known)
@@ -337,14 +361,6 @@ fn of_given(project: &Project, test: &UnitTest) -> Vec<Report> {
 fn of_expectations(node: &Node, test: &UnitTest) -> Vec<Report> {
     let mut reports = Vec::new();
     let mut report = |report: Report, span: Span| reports.push(report.at(test.place_at(span)));
-    if test.expect.is_none() && test.checks.is_none() && test.metrics.is_empty() {
-        let expectations = match node.kind() {
-            "model" => "`expect`, `expect_checks` or `expect_metrics`",
-            _ => "`expect` or `expect_checks`",
-        };
-        let missing = Report::error("missing-key", format!("test `{}` expects nothing", test.name));
-        report(missing.note(format!("a test needs {expectations}")).hint("add `expect = []` for no rows"), test.span);
-    }
     let known = || node.checks().iter().map(|check| check.name.as_str());
     for expected in test.checks.iter().flatten() {
         if !known().any(|name| name == expected.name.value) {
@@ -370,11 +386,11 @@ fn of_expectations(node: &Node, test: &UnitTest) -> Vec<Report> {
                 let message = format!("`{}` is a {}, which has no metrics", node.name, node.kind());
                 report(Report::error("wrong-kind", message), gate.span);
             }
-            if test.examples.is_some() {
+            if let Some(examples) = &test.examples {
                 let message = format!("`{}` is a {}, which has no training examples", node.name, node.kind());
                 report(
                     Report::error("wrong-kind", message).hint("put the rows of its inputs under `given`"),
-                    test.span,
+                    examples.span,
                 );
             }
         }

@@ -128,7 +128,8 @@ fn from_text(entry: &Entry, text: &Spanned<String>) -> Option<ListedRows> {
         let span = (at + line.len() - line.trim_start().len(), at + line.trim_end().len());
         if cells.len() != listed.columns.len() {
             let (has, needs) = (cells.len(), listed.columns.len());
-            wrong(span, format!("the row has {has} cells, and the table {needs} columns"));
+            let cells = if has == 1 { "1 cell".to_string() } else { format!("{has} cells") };
+            wrong(span, format!("a row of {cells} in a table of {needs} columns"));
             continue;
         }
         let cell = |(cell, span): (Option<Literal>, Span)| cell.map(|value| Spanned { value, span: place(span) });

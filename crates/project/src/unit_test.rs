@@ -40,7 +40,7 @@ pub struct UnitTest {
     /// `given`, by input.
     pub given: BTreeMap<NodeName, Given>,
     /// `examples` of a model.
-    pub examples: Option<Rows>,
+    pub examples: Option<Given>,
     /// `expect`.
     pub expect: Option<Rows>,
     /// `columns`; empty when they are those that `expect` names.
@@ -55,12 +55,12 @@ pub struct UnitTest {
     pub metrics: Vec<Gate>,
 }
 
-/// The rows of an input.
+/// Rows that are given.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Given {
-    /// Where its name is written.
+    /// Where the name is written.
     pub span: (usize, usize),
-    /// Its rows.
+    /// The rows.
     pub rows: Rows,
 }
 

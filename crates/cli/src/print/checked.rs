@@ -12,21 +12,20 @@ const FEATURES_MAX: usize = 60;
 pub(crate) fn checked(found: &Checked, style: Style) -> String {
     let of_kind = |kind: &str| found.nodes.iter().filter(|node| node.kind == kind).count() as u64;
     let columns: u64 = found.nodes.iter().map(|node| node.columns.len() as u64).sum();
+    let tests = match found.tests as u64 {
+        0 => String::new(),
+        tests => format!(", {}", words::counted(tests, "test")),
+    };
     let mut text = format!(
-        "{} {} ({}, {}, {}), {}: every name and type fits\n",
+        "{} {} ({}, {}, {}), {}{}: every name and type fits\n",
         style.green("OK"),
         words::counted(found.nodes.len() as u64, "node"),
         words::counted(of_kind("source"), "source"),
         words::counted(of_kind("table"), "table"),
         words::counted(of_kind("model"), "model"),
         words::counted(columns, "column"),
+        tests,
     );
-    if found.tests > 0 {
-        text.push_str(&format!(
-            "   {}, as types go: `pelton test` runs them\n",
-            words::counted(found.tests as u64, "test")
-        ));
-    }
     for endpoint in &found.endpoints {
         text.push_str(&format!("\nendpoint {}\n", style.bold(endpoint.model.as_str())));
         text.push_str("  request\n");

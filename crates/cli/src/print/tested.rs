@@ -117,8 +117,12 @@ fn removed(removed: &[Removed], style: Style) -> String {
     let mut sheet = Sheet::with_head(["check", "reason", "row"]).indent(4);
     for row in removed.iter().take(REMOVED_MAX) {
         let value = match &row.row {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
+            // What is missing is most of a row of a test, and says nothing.
+            Value::Object(fields) => {
+                let named = fields.iter().filter(|(_, value)| !value.is_null());
+                named.map(|(name, value)| format!("{name} {}", shown(value))).collect::<Vec<_>>().join(", ")
+            }
+            other => shown(other),
         };
         sheet.row([row.check.clone(), words::visible(&row.reason), words::visible(&value)]);
     }

@@ -1,6 +1,8 @@
 //! `pelton demo`, small.
 
 use crate::program::{PELTON, pelton, stderr, stdout};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 #[test]
 fn the_demo_ends_with_a_receipt_and_its_second_run_builds_nothing() {
@@ -30,6 +32,18 @@ fn the_demo_ends_with_a_receipt_and_its_second_run_builds_nothing() {
         assert_eq!(output.status.code(), Some(0), "{line}\n{}", stderr(&output));
     }
 
+    // Its unit tests pass, where its warehouse is and stays as it was, and where there is none and none is made.
+    let project = folder.path().join("demo");
+    let before = files(&project);
+    let tested = pelton(&project, &["test"]);
+    assert_eq!(tested.status.code(), Some(0), "{}{}", stdout(&tested), stderr(&tested));
+    assert_eq!(files(&project), before);
+    std::fs::rename(project.join("warehouse"), folder.path().join("warehouse")).unwrap();
+    let tested = pelton(&project, &["test"]);
+    assert_eq!(tested.status.code(), Some(0), "{}{}", stdout(&tested), stderr(&tested));
+    assert!(!project.join("warehouse").exists());
+    std::fs::rename(folder.path().join("warehouse"), project.join("warehouse")).unwrap();
+
     let again = pelton(folder.path(), &arguments);
     assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
     assert!(!stderr(&again).contains("built"), "{}", stderr(&again));
@@ -47,4 +61,18 @@ fn a_demo_too_small_to_learn_from_says_so() {
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert!(stderr(&output).contains("error[gate-not-met]: model `fraud`"), "{}", stderr(&output));
     assert!(stderr(&output).contains("pass a larger `--rows`"), "{}", stderr(&output));
+}
+
+/// Every file below a folder, with its size and the time of its last change.
+fn files(folder: &Path) -> Vec<(PathBuf, u64, SystemTime)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let facts = entry.metadata().unwrap();
+        match facts.is_dir() {
+            true => found.extend(files(&entry.path())),
+            false => found.push((entry.path(), facts.len(), facts.modified().unwrap())),
+        }
+    }
+    found.sort();
+    found
 }

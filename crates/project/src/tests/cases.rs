@@ -1,6 +1,6 @@
 //! Runs `cases/*.txt`.
 
-use super::{load_text, render};
+use super::{load_text, mistakes_in_tests, render};
 use std::fs;
 use std::path::Path;
 
@@ -12,7 +12,10 @@ fn run(file: &str) {
         let (name, rest) = case.split_once('\n').unwrap();
         let (input, expected) = rest.split_once("\n===\n").unwrap_or((rest.trim_end(), ""));
         let answer = match load_text(input) {
-            Ok(project) => format!("ok\n{}", crate::graph_text(&project)),
+            Ok(project) => {
+                let mistakes: String = mistakes_in_tests(&project, input).0.iter().map(render).collect();
+                if mistakes.is_empty() { format!("ok\n{}", crate::graph_text(&project)) } else { mistakes }
+            }
             Err(reports) => reports.0.iter().map(render).collect(),
         };
         if answer.trim_end() != expected.trim_end() {
@@ -50,6 +53,11 @@ fn checks_are_read_and_mistakes_in_them_found() {
 #[test]
 fn models_are_read_and_mistakes_in_them_found() {
     run("models.txt");
+}
+
+#[test]
+fn unit_tests_are_read_and_mistakes_in_them_found() {
+    run("tests.txt");
 }
 
 #[test]

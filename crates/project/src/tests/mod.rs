@@ -5,12 +5,21 @@ mod cases;
 mod graphs;
 mod values;
 
-use crate::{MemoryFiles, Project, load_with};
+use crate::{MemoryFiles, Project, load_tests_with, load_with};
 use pelton_base::{Report, Reports};
 use std::path::Path;
 
 /// Loads a project from files written one after the other, each after a line `--- path`.
 fn load_text(text: &str) -> Result<Project, Reports> {
+    load_with(Path::new("/shop"), &files_of(text))
+}
+
+/// What is wrong with the unit tests of such a project.
+fn mistakes_in_tests(project: &Project, text: &str) -> Reports {
+    load_tests_with(project, &files_of(text)).mistakes
+}
+
+fn files_of(text: &str) -> MemoryFiles {
     let mut files = MemoryFiles::default();
     for part in format!("\n{text}").split("\n--- ").skip(1) {
         let (path, content) = part.split_once('\n').unwrap_or((part, ""));
@@ -19,7 +28,7 @@ fn load_text(text: &str) -> Result<Project, Reports> {
     if !files.0.contains_key("pelton.toml") {
         files.0.insert("pelton.toml".to_string(), "name = \"shop\"\n".to_string());
     }
-    load_with(Path::new("/shop"), &files)
+    files
 }
 
 /// A report with its place, the line and what it points at, notes and hints.

@@ -116,13 +116,21 @@ pub async fn test(
     on_done: &(dyn Fn(&Tested) + Send + Sync),
 ) -> Result<TestsOutcome, Reports> {
     let began = Instant::now();
-    if tests.mistakes.has_errors() {
-        return Err(tests.mistakes);
-    }
-    let chosen = chosen(project, &tests.list, words)?;
+    let UnitTests { list, mut mistakes } = tests;
+    let chosen = match chosen(project, &list, words) {
+        // Which tests a file with a mistake has is not known, so it may have those that are asked for.
+        Err(_) if mistakes.has_errors() => return Err(mistakes),
+        chosen => chosen?,
+    };
     let part = project.upstream(chosen.iter().map(|test| test.node.clone()));
     let types = check::types(&part, engine, None)?;
-    let prepared = prepared(&part, &types, &chosen)?;
+    let prepared = match prepared(&part, &types, &chosen) {
+        Ok(prepared) if !mistakes.has_errors() => prepared,
+        more => {
+            mistakes.extend(more.err().unwrap_or_default());
+            return Err(mistakes);
+        }
+    };
     let threads = match project.settings.engine.threads {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
         threads => threads,
@@ -168,6 +176,7 @@ fn prepared<'a>(project: &Project, types: &Types, tests: &[&'a UnitTest]) -> Res
             }),
         }
     }
+    mistakes.0.sort_by_key(|report| report.at.as_ref().map(|at| (at.file.clone(), at.line, at.column)));
     if mistakes.has_errors() { Err(mistakes) } else { Ok(prepared) }
 }
 
@@ -189,7 +198,8 @@ fn chosen<'a>(project: &Project, tests: &'a [UnitTest], words: &[String]) -> Res
     if chosen.is_empty() {
         let selected = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
         let report = Report::error("no-tests", format!("no test is of what {selected} selects"));
-        return Err(report.note(format!("the project has {} tests", tests.len())).into());
+        let all = if tests.len() == 1 { "1 test".to_string() } else { format!("{} tests", tests.len()) };
+        return Err(report.note(format!("the project has {all}")).into());
     }
     Ok(chosen)
 }

@@ -57,7 +57,7 @@ pub(crate) fn prepare<'a>(project: &Project, types: &Types, test: &'a UnitTest) 
     }
     let examples = test.examples.as_ref().zip(examples_schema(types, &test.node)).and_then(|(rows, schema)| {
         let what = format!("the examples of `{}`", test.node);
-        typed(&project.root, test, &what, rows, &schema).map_err(|reports| mistakes.extend(reports)).ok()
+        typed(&project.root, test, &what, &rows.rows, &schema).map_err(|reports| mistakes.extend(reports)).ok()
     });
     let expected = match expected(project, types, test) {
         Ok(expected) => expected,

@@ -1,0 +1,1 @@
+select order_id, prediction from predict(heavy, light)
