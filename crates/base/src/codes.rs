@@ -101,6 +101,8 @@ codes! {
         "With `publish = \"all\"`, one failed node keeps everything unpublished. What was built is kept for the next run."
     "run-locked" Conflict "Another run works on this warehouse."
         "Two writers are refused by name instead of mixing their work; readers are never blocked."
+    "nothing-to-resume" Missing "`pelton run --resume` found no run that failed or died."
+        "Resuming goes on with the environment's last run. A run without `--resume` takes what earlier runs built as well."
     "publication-conflict" Conflict "The environment got another publication while this one was being made."
         "A publication replaces exactly the state that it began from; it is refused rather than overwrite another one."
     "environment-moved" Conflict "The target environment has newer versions than the environment that is to be published to it."

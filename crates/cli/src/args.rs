@@ -175,6 +175,9 @@ pub(crate) struct Run {
     /// Go on after a rollback: build and publish although the environment was put back
     #[arg(long)]
     pub(crate) roll_forward: bool,
+    /// Go on with the environment's last run, which failed or died: the same nodes, with what it has built
+    #[arg(long, conflicts_with = "nodes")]
+    pub(crate) resume: bool,
     #[command(flatten)]
     pub(crate) answer: Answer,
 }

@@ -35,6 +35,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// `[retention]`.
     pub retention: RetentionSettings,
+    /// `[retry]`.
+    pub retry: crate::RetrySettings,
 }
 
 /// `[retention]`: what is kept although no environment stands at it any more.

@@ -73,6 +73,7 @@ pub const SETTINGS: &[&SettingsTable] = &[
     &ENGINE,
     &SERVER,
     &RETENTION,
+    &RETRY,
     &SOURCE,
     &CSV,
     &CONTRACT,
@@ -113,6 +114,7 @@ pub static PROJECT: SettingsTable = SettingsTable {
         "engine" optional "`local`, or a table `[engine]`" "\"local\"" r#"engine = "local""# "Where queries run."
         "server" optional "a table `[server]`" "" "server = { port = 8470 }" "The limits of `pelton serve`."
         "retention" optional "a table `[retention]`" "" r#"retention = { keep = "30 days" }"# "What `pelton gc` keeps."
+        "retry" optional "a table `[retry]`" "" "retry = { attempts = 5 }" "How often a run tries what may succeed the next time."
         "environments" later "a table" "" "" "Settings by environment."
     },
 };
@@ -161,6 +163,20 @@ pub static RETENTION: SettingsTable = SettingsTable {
             "How long a publication can be read and restored after it was replaced, and how long an unpublished version waits for its run."
         "publications" optional "a whole number from 1" "10" "publications = 20"
             "How many publications of each environment are kept whatever their age."
+    },
+};
+
+/// `[retry]`.
+pub static RETRY: SettingsTable = SettingsTable {
+    title: "`[retry]`",
+    files: "pelton.toml",
+    table: "retry",
+    doc: "How often, and after how long, a run builds a node or publishes again when the storage did not answer or somebody held the state database.",
+    settings: settings! {
+        "attempts" optional "a whole number from 1 to 10" "3" "attempts = 5" "How often it is tried, the first time included."
+        "wait_ms" optional "a whole number from 0 to 60000" "200" "wait_ms = 1000"
+            "How long the first wait is; each further one is twice as long, less up to a half by the seed."
+        "wait_ms_max" optional "a whole number from 0 to 60000" "10000" "wait_ms_max = 30000" "The longest wait."
     },
 };
 

@@ -4,7 +4,7 @@
 //! and why, [`run`] does it. `source`, `table` and `model` build one node each, `checks` asks what the rows must meet, `replay`
 //! takes rows in that were kept out. `catalog` binds names to the versions of a publication, `query`, `show` and `serving` read
 //! them. `environments` publishes one environment to another and goes back, `diff` compares two publications, `gc` removes what
-//! nobody needs.
+//! nobody needs. `retry` tries again what may succeed the next time, `resume` goes on with a run that failed or died.
 //!
 //! Invariants: a version is recorded only after its checks passed; an environment changes only in one transaction at a run's end;
 //! a node is skipped in exactly one place (`plan::decide`).
@@ -25,6 +25,8 @@ mod plan;
 mod query;
 mod repaired;
 mod replay;
+mod resume;
+mod retry;
 mod run;
 mod serving;
 mod show;
@@ -48,6 +50,8 @@ pub use plan::plan;
 pub use query::{AsOf, predict_rows, quarantine, quarantine_rows, query};
 pub use repaired::read_repaired;
 pub use replay::{REPLAY_ROWS_MAX, Repaired, Replay, replay};
+pub use resume::{Resumed, resume};
+pub use retry::Retried;
 pub use run::run;
 pub use serving::{Serving, receipts};
 pub use show::{Shown, show, why};

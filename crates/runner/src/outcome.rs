@@ -2,6 +2,8 @@
 
 use crate::environments::RolledBack;
 use crate::replay::Replay;
+use crate::resume::Resumed;
+use crate::retry::Retried;
 use pelton_base::{NodeName, Reports, RunId, VersionId};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -19,6 +21,8 @@ pub struct RunOptions {
     pub roll_forward: bool,
     /// Rows of a source's quarantine to be taken in.
     pub replay: Option<Replay>,
+    /// The run that is gone on with, see [`crate::resume`].
+    pub resumes: Option<Resumed>,
 }
 
 impl Default for RunOptions {
@@ -29,6 +33,7 @@ impl Default for RunOptions {
             command: "run".into(),
             roll_forward: false,
             replay: None,
+            resumes: None,
         }
     }
 }
@@ -106,6 +111,8 @@ pub enum Event {
         /// What it does now, in a few words.
         doing: String,
     },
+    /// An attempt at a node, or at the publication, failed, and is followed by another one.
+    Retrying(Retried),
     /// A node is done.
     Finished {
         /// The node.
@@ -164,6 +171,10 @@ pub struct RunOutcome {
     pub publication: Option<i64>,
     /// Whether this run made that publication.
     pub published: bool,
+    /// The selectors; none selects every node.
+    pub selected: Vec<String>,
+    /// The run that this one went on with.
+    pub resumed: Option<Resumed>,
     /// Nodes of which a new version was built.
     pub built: Vec<NodeName>,
     /// Nodes whose version was current.
@@ -180,6 +191,8 @@ pub struct RunOutcome {
     pub held: Vec<HeldModel>,
     /// Models that were trained.
     pub models: Vec<ModelReport>,
+    /// Attempts that failed and were followed by another one.
+    pub retried: Vec<Retried>,
     /// What there is to say: failures, held models, warnings.
     pub reports: Reports,
     /// How long the run took.

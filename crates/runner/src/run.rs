@@ -6,7 +6,8 @@ use crate::fingerprint::Heads;
 use crate::outcome::{Event, HeldModel, ModelReport, RunOptions, RunOutcome, StepAction};
 use crate::plan::{self, Verdict};
 use crate::replay::{self, Replay, Replayed};
-use crate::{check, checks, environments, model, serving, source, table};
+use crate::retry::{self, Attempts};
+use crate::{check, checks, environments, model, resume, serving, source, table};
 use pelton_base::fail::{self, Point};
 use pelton_base::{Digest, NodeName, Report, Reports, RunId, VersionId, thousands};
 use pelton_project::{Body, Node, PublishRule};
@@ -155,6 +156,7 @@ impl<'a> Run<'a> {
             pid: std::process::id(),
         };
         state.begin_run(&record).map_err(reports)?;
+        state.note_run(&id, &resume::noted(options)).map_err(reports)?;
         let handle = Handle { run: id.clone(), events };
         handle.send(Event::Began { run: id.clone(), nodes: chosen.len() });
         let outcome = RunOutcome {
@@ -162,6 +164,8 @@ impl<'a> Run<'a> {
             environment: options.environment.clone(),
             publication: current.as_ref().map(|current| current.id),
             published: false,
+            selected: options.select.clone(),
+            resumed: options.resumes.clone(),
             built: Vec::new(),
             skipped: Vec::new(),
             checked: Vec::new(),
@@ -170,6 +174,7 @@ impl<'a> Run<'a> {
             failed: Vec::new(),
             held: Vec::new(),
             models: Vec::new(),
+            retried: Vec::new(),
             reports: Reports::default(),
             elapsed_ms: 0,
         };
@@ -192,11 +197,51 @@ impl<'a> Run<'a> {
         run.finish(current.map(|current| (current.id, current.nodes)), &lock, began).await
     }
 
+    /// Looks into a node, and again when what it failed of may be gone the next time.
     async fn node(&mut self, node: &Node, volatile: &[String]) {
         let began = Instant::now();
+        let mut attempts = Attempts::at(self.ctx, Some(&node.name));
+        let mut retried = Vec::new();
+        let (done, reason) = loop {
+            let said = self.said.lock().expect("nobody panics while holding it").0.len();
+            let (reported, models) = (self.outcome.reports.0.len(), self.outcome.models.len());
+            let (done, reason) = self.attempt(node, volatile).await;
+            let again = match done {
+                Done::Failed { .. } if self.can_repeat(node, volatile) => {
+                    attempts.after(&self.outcome.reports.0[reported..])
+                }
+                _ => None,
+            };
+            let Some(again) = again else { break (done, reason) };
+            // What this attempt said does not hold any more.
+            self.said.lock().expect("nobody panics while holding it").0.truncate(said);
+            self.outcome.reports.0.truncate(reported);
+            self.outcome.models.truncate(models);
+            self.handle.send(Event::Retrying(again.clone()));
+            again.wait().await;
+            retried.push(again);
+        };
+        self.note(node, done, reason, began);
+        if !retried.is_empty()
+            && let Some(decision) = self.decisions.last_mut()
+        {
+            decision.detail["retried"] = serde_json::json!(retried);
+        }
+        self.outcome.retried.extend(retried);
+    }
+
+    /// Whether another attempt finds what the last one recorded: a replay, and SQL that is never skipped, would record it twice.
+    fn can_repeat(&self, node: &Node, volatile: &[String]) -> bool {
+        let is_replay = self.options.replay.as_ref().is_some_and(|replay| replay.node == node.name);
+        let is_found = !is_replay && volatile.is_empty();
+        is_found || self.ctx.warehouse.state().nodes_built_in(&self.id).is_ok_and(|built| !built.contains(&node.name))
+    }
+
+    /// Decides about a node, and does what was decided.
+    async fn attempt(&mut self, node: &Node, volatile: &[String]) -> (Done, String) {
         let broken: Vec<&NodeName> =
             node.reads.iter().map(|(parent, _)| parent).filter(|parent| self.broken.contains(*parent)).collect();
-        let (done, reason) = if let Some(first) = broken.first() {
+        if let Some(first) = broken.first() {
             (Done::Withheld, format!("it reads `{first}`, which was not built"))
         } else if let Some(replay) = self.options.replay.as_ref().filter(|replay| replay.node == node.name) {
             self.handle.send(Event::Started { node: node.name.clone(), kind: node.kind() });
@@ -215,8 +260,7 @@ impl<'a> Run<'a> {
                 }
                 Err(mistakes) => (self.failed(mistakes), "it could not be examined".into()),
             }
-        };
-        self.note(node, done, reason, began);
+        }
     }
 
     fn building(&self) -> Building<'_> {
@@ -396,7 +440,15 @@ impl<'a> Run<'a> {
         began: Instant,
     ) -> Result<RunOutcome, Reports> {
         let state = self.ctx.warehouse.state();
-        let publication = self.publish(&current).await;
+        let mut attempts = Attempts::at(self.ctx, None);
+        let publication = loop {
+            let publication = self.publish(&current).await;
+            let again = publication.as_ref().err().and_then(|mistakes| attempts.after(&mistakes.0));
+            let Some(again) = again else { break publication };
+            self.handle.send(Event::Retrying(again.clone()));
+            again.wait().await;
+            self.outcome.retried.push(again);
+        };
         match publication {
             Ok(Some(id)) => {
                 self.outcome.publication = Some(id);
@@ -408,7 +460,8 @@ impl<'a> Run<'a> {
         if let Err(mistake) = clean_up(self.ctx, lock, &self.id, &self.heads).await {
             self.outcome.reports.push(mistake);
         }
-        state.record_decisions(&self.id, &self.decisions).map_err(reports)?;
+        let decisions = || state.record_decisions(&self.id, &self.decisions).map_err(reports);
+        retry::quietly(self.ctx, decisions).await?;
         self.outcome.reports.extend(self.said.into_inner().expect("nobody panics while holding it"));
         self.outcome.elapsed_ms = began.elapsed().as_millis() as u64;
         let word = match (self.outcome.published, self.outcome.failed.is_empty()) {
@@ -419,7 +472,8 @@ impl<'a> Run<'a> {
         let summary = serde_json::to_value(&self.outcome)
             .map_err(|error| Report::error("internal", format!("the run's outcome cannot be written: {error}")))?;
         let published = self.outcome.publication.filter(|_| self.outcome.published);
-        state.finish_run(&self.id, self.ctx.now_us(), word, published, &summary).map_err(reports)?;
+        let ended = || state.finish_run(&self.id, self.ctx.now_us(), word, published, &summary).map_err(reports);
+        retry::quietly(self.ctx, ended).await?;
         Ok(self.outcome)
     }
 

@@ -61,7 +61,7 @@ fn in_force(project: &Project) -> Result<Vec<InForce>, Report> {
 
 /// Every setting of `pelton.toml` by the name that it has there.
 fn values(settings: &Settings) -> Vec<(&'static str, Value)> {
-    let Settings { name, warehouse, publish, seed, engine, server, retention } = settings;
+    let Settings { name, warehouse, publish, seed, engine, server, retention, retry } = settings;
     vec![
         ("name", json!(name)),
         ("warehouse", json!(warehouse)),
@@ -79,6 +79,9 @@ fn values(settings: &Settings) -> Vec<(&'static str, Value)> {
         ("server.drain_ms", json!(server.drain_ms)),
         ("retention.keep", json!(words::duration_us(retention.keep_us))),
         ("retention.publications", json!(retention.publications)),
+        ("retry.attempts", json!(retry.attempts)),
+        ("retry.wait_ms", json!(retry.wait_ms)),
+        ("retry.wait_ms_max", json!(retry.wait_ms_max)),
     ]
 }
 
@@ -97,7 +100,7 @@ mod tests {
     fn every_setting_of_the_project_file_is_shown() {
         let (_folder, project) = project("name = \"x\"\n");
         let shown: Vec<&str> = values(&project.settings).into_iter().map(|(setting, _)| setting).collect();
-        let tables = ["engine", "server", "retention"];
+        let tables = ["engine", "server", "retention", "retry"];
         for table in pelton_project::SETTINGS.iter().filter(|table| table.files == "pelton.toml") {
             for setting in table.settings.iter().filter(|setting| setting.built) {
                 let name = if table.table.is_empty() {

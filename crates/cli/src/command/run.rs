@@ -10,7 +10,12 @@ use pelton_runner::{Context, RunOptions, RunOutcome};
 
 pub(crate) async fn run(args: &Run, session: &Session, out: &Out) -> Result<u8, Reports> {
     let ctx = session.context()?;
-    let ended = with_progress(&ctx, options(args, session), out).await?;
+    let mut options = options(args, session);
+    if args.resume {
+        options = pelton_runner::resume(&ctx, options)?;
+        out.note(outcome::resumed(&options));
+    }
+    let ended = with_progress(&ctx, options, out).await?;
     if args.answer.is_json() {
         out.json(&ended);
     } else {

@@ -4,11 +4,25 @@ use super::sheet::{Cell, Sheet};
 use super::style::Style;
 use super::words;
 use pelton_base::NodeName;
-use pelton_runner::{ModelReport, RunOutcome};
+use pelton_runner::{ModelReport, RunOptions, RunOutcome};
 use std::collections::BTreeMap;
 
 /// How many names a line has.
 const NAMES_MAX: usize = 12;
+
+/// What is gone on with.
+pub(crate) fn resumed(options: &RunOptions) -> String {
+    let Some(resumed) = &options.resumes else { return String::new() };
+    let built = match resumed.built.as_slice() {
+        [] => "it had recorded nothing".to_string(),
+        built => format!("it had recorded {}", words::names(built.iter().map(NodeName::to_string), NAMES_MAX)),
+    };
+    let selected = match options.select.as_slice() {
+        [] => String::new(),
+        select => format!("\nnodes: {}", select.join(" ")),
+    };
+    format!("resuming run {}, which began {} and {}: {built}{selected}", resumed.run, resumed.started_at, resumed.ended)
+}
 
 /// A run's end.
 pub(crate) fn outcome(ended: &RunOutcome, style: Style) -> String {
@@ -87,6 +101,8 @@ mod tests {
             environment: "main".into(),
             publication: Some(4),
             published: true,
+            selected: vec![],
+            resumed: None,
             built: vec!["orders".into(), "spend".into()],
             skipped: vec!["customers".into()],
             checked: vec![],
@@ -95,6 +111,7 @@ mod tests {
             failed: vec![],
             held: vec![],
             models: vec![],
+            retried: vec![],
             reports: Reports::default(),
             elapsed_ms: 1_240,
         }

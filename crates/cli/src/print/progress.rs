@@ -4,7 +4,7 @@ use super::style::Style;
 use super::{Out, words};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pelton_base::NodeName;
-use pelton_runner::Event;
+use pelton_runner::{Event, Retried};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -71,6 +71,16 @@ impl<'a> Progress<'a> {
                     bar.finish_and_clear();
                 }
                 self.line(&finished(&node, self.names, action, &summary, elapsed_ms, self.out.note_style));
+            }
+            Event::Retrying(retried) => {
+                let what = retried.node.as_ref().map_or("the publication", |node| node.as_str());
+                let Retried { attempt, attempts, message, waited_ms, .. } = &retried;
+                let wait = words::elapsed_ms(*waited_ms);
+                self.line(&format!(
+                    "  retrying {}  attempt {attempt} of {attempts} failed: {}; the next in {wait}",
+                    words::padded(what, self.names),
+                    words::visible(message)
+                ));
             }
             Event::Publishing => {
                 if let Some(live) = &self.live {

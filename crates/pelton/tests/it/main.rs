@@ -6,6 +6,7 @@
 mod cases;
 mod crash;
 mod demo;
+mod failure;
 mod learning;
 mod limits;
 mod pipes;

@@ -2,7 +2,7 @@
 
 use super::{Failure, RunEntry, RunLock, RunRecord, StaleFiles, State, VersionRecord, json, json_at};
 use crate::error::StoreError;
-use pelton_base::RunId;
+use pelton_base::{NodeName, RunId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
@@ -15,6 +15,23 @@ impl State {
             )?
             .execute(params![run.id.0, run.environment, run.command, run.pid, run.started_at_us])?;
             Ok(())
+        })
+    }
+
+    /// Records what a run is about, until [`State::finish_run`] records how it ended.
+    pub fn note_run(&self, run: &RunId, about: &Value) -> Result<(), StoreError> {
+        self.write_soon(|db| {
+            db.prepare_cached("update runs set summary = ? where id = ?")?.execute(params![json(about), run.0])?;
+            Ok(())
+        })
+    }
+
+    /// The nodes of which a run recorded a version, in order.
+    pub fn nodes_built_in(&self, run: &RunId) -> Result<Vec<NodeName>, StoreError> {
+        self.read(|db| {
+            db.prepare_cached("select node from versions where run = ? order by seq")?
+                .query_map([&run.0], |row| Ok(NodeName::new(row.get_ref(0)?.as_str()?)))?
+                .collect()
         })
     }
 

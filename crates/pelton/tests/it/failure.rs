@@ -1,0 +1,314 @@
+//! What is tried again, what is gone on with, and who is refused while another one works.
+
+use crate::program::{PELTON, pelton, stderr, stdout, write};
+use rusqlite::Connection;
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+const PROJECT: &[(&str, &str)] = &[
+    ("pelton.toml", "name = \"shop\"\n[retry]\nwait_ms = 10\n"),
+    (
+        "sources/orders.toml",
+        "kind = \"files\"\npath = \"data/*.csv\"\nkey = [\"order_id\"]\n\
+         [columns]\norder_id = \"bigint\"\ncustomer = \"text\"\namount = \"bigint\"\n",
+    ),
+    ("tables/big.sql", "select * from orders where amount >= 10"),
+    ("tables/totals.sql", "select customer, sum(amount) as total, count(*) as n from big group by customer"),
+];
+
+fn orders(from: u64, until: u64) -> String {
+    let mut text = String::from("order_id,customer,amount\n");
+    for id in from..until {
+        writeln!(text, "{id},c{},{}", id % 7, id % 50).expect("a string takes everything");
+    }
+    text
+}
+
+fn project(folder: &Path) {
+    write(folder, PROJECT);
+    write(folder, &[("data/2026-01.csv", &orders(0, 300))]);
+}
+
+fn with_failpoint(folder: &Path, failpoint: &str, words: &[&str]) -> Output {
+    command(folder, failpoint, words).output().unwrap()
+}
+
+fn command(folder: &Path, failpoint: &str, words: &[&str]) -> Command {
+    let mut command = Command::new(PELTON);
+    command.args(words).current_dir(folder).stdin(Stdio::null()).env("PELTON_FAILPOINT", failpoint);
+    command.env_remove("RUST_BACKTRACE").stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_str(&stdout(output)).unwrap_or_else(|_| panic!("{}{}", stdout(output), stderr(output)))
+}
+
+fn csv(folder: &Path, sql: &str) -> String {
+    let output = pelton(folder, &["query", sql, "--format", "csv"]);
+    assert!(output.status.success(), "{sql}: {}", stderr(&output));
+    stdout(&output)
+}
+
+#[test]
+fn a_write_that_fails_once_is_tried_again_and_told() {
+    // Where a write can fail, and the node that it is of; the publication is of none.
+    for (failpoint, node) in [
+        ("stage.file=error", "orders"),
+        ("stage.file=error@2", "big"),
+        ("delta.commit=error@3", "totals"),
+        ("state.write=error@4", "orders"),
+        ("publication.write=error", ""),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        project(folder.path());
+        let output = with_failpoint(folder.path(), failpoint, &["run", "--format", "json"]);
+        assert_eq!(output.status.code(), Some(0), "{failpoint}: {}", stderr(&output));
+        let outcome = json(&output);
+        assert_eq!(outcome["publication"], 1, "{failpoint}");
+        let retried = outcome["retried"].as_array().unwrap();
+        assert_eq!(retried.len(), 1, "{failpoint}: {outcome}");
+        assert_eq!(retried[0]["code"], "storage-failed", "{failpoint}");
+        assert_eq!(retried[0]["node"].as_str().unwrap_or_default(), node, "{failpoint}");
+        assert_eq!((&retried[0]["attempt"], &retried[0]["attempts"]), (&1.into(), &3.into()), "{failpoint}");
+        let said = stderr(&output);
+        assert!(said.contains("  retrying ") && said.contains("attempt 1 of 3 failed: "), "{failpoint}: {said}");
+        assert!(!said.contains("error["), "{failpoint}: {said}");
+        assert_eq!(csv(folder.path(), "select sum(n) as n from totals"), "n\n240\n", "{failpoint}");
+        if !node.is_empty() {
+            let decided = csv(folder.path(), &format!("select detail from pelton.decisions where node = '{node}'"));
+            assert!(decided.contains("retried") && decided.contains("storage-failed"), "{failpoint}: {decided}");
+        }
+    }
+}
+
+#[test]
+fn what_fails_every_time_is_given_up_after_as_many_attempts_as_are_set() {
+    for (attempts, settings) in [(3, ""), (5, "attempts = 5\n"), (1, "attempts = 1\n")] {
+        let folder = tempfile::tempdir().unwrap();
+        project(folder.path());
+        write(folder.path(), &[("pelton.toml", &format!("name = \"shop\"\n[retry]\nwait_ms = 5\n{settings}"))]);
+        let output = with_failpoint(folder.path(), "delta.commit=error-on@2", &["run", "--format", "json"]);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        let outcome = json(&output);
+        assert_eq!(outcome["retried"].as_array().unwrap().len(), attempts - 1, "{outcome}");
+        assert_eq!(outcome["failed"], serde_json::json!(["big"]));
+        let codes: Vec<&str> =
+            outcome["reports"].as_array().unwrap().iter().map(|report| report["code"].as_str().unwrap()).collect();
+        assert_eq!(codes, ["storage-failed", "no-publication"], "each is told once");
+        // What was built before is there for the next run.
+        let next = json(&pelton(folder.path(), &["run", "--format", "json"]));
+        assert_eq!((&next["reused"], &next["publication"]), (&serde_json::json!(["orders"]), &1.into()));
+    }
+}
+
+#[test]
+fn what_cannot_succeed_the_next_time_is_not_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    project(folder.path());
+    write(
+        folder.path(),
+        &[("tables/big.sql", "/* pelton\n[checks]\nfew = \"row_count() < 10\"\n*/\nselect * from orders")],
+    );
+    let output = pelton(folder.path(), &["run", "--format", "json"]);
+    assert_eq!(json(&output)["retried"], serde_json::json!([]));
+    assert!(!stderr(&output).contains("retrying"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_run_that_died_is_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    project(folder.path());
+    let nothing = pelton(folder.path(), &["run", "--resume"]);
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(stderr(&nothing).starts_with("error[nothing-to-resume]: environment `main` has no run to resume\n"));
+
+    let died = with_failpoint(folder.path(), "stage.file=abort@2", &["run", "+big"]);
+    assert_eq!(died.status.signal(), Some(6), "{}", stderr(&died));
+    let output = pelton(folder.path(), &["run", "--resume", "--format", "json"]);
+    let (outcome, said) = (json(&output), stderr(&output));
+    assert!(
+        said.starts_with("resuming run ") && said.contains(" and died: it had recorded orders\nnodes: +big\n"),
+        "{said}"
+    );
+    assert_eq!(outcome["resumed"]["built"], serde_json::json!(["orders"]));
+    assert_eq!((&outcome["reused"], &outcome["built"]), (&serde_json::json!(["orders"]), &serde_json::json!(["big"])));
+    assert_eq!(outcome["publication"], 1);
+    let died = csv(folder.path(), "select run, outcome from pelton.runs order by started_at limit 1");
+    assert!(died.contains(outcome["resumed"]["run"].as_str().unwrap()), "{died}");
+
+    let nothing = pelton(folder.path(), &["run", "--resume"]);
+    assert!(
+        stderr(&nothing).contains("the last run of environment `main` did all that it was to do"),
+        "{}",
+        stderr(&nothing)
+    );
+    assert!(stderr(&nothing).contains("it made publication 1\nhint: pelton run\n"), "{}", stderr(&nothing));
+    let elsewhere = pelton(folder.path(), &["run", "--resume", "--env", "try"]);
+    assert!(stderr(&elsewhere).contains("hint: pelton run --env try"), "{}", stderr(&elsewhere));
+    let both = pelton(folder.path(), &["run", "big", "--resume"]);
+    assert_eq!(both.status.code(), Some(2));
+}
+
+#[test]
+fn a_run_that_failed_is_gone_on_with_and_a_replay_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    project(folder.path());
+    let failed = with_failpoint(folder.path(), "delta.commit=error-on@2", &["run"]);
+    assert_eq!(failed.status.code(), Some(2));
+    let output = pelton(folder.path(), &["run", "--resume"]);
+    assert!(
+        output.status.success() && stderr(&output).contains(" and failed: it had recorded orders\n"),
+        "{}",
+        stderr(&output)
+    );
+
+    write(folder.path(), &[("data/2026-02.csv", "order_id,customer,amount\n900,c1,ten\n")]);
+    assert!(pelton(folder.path(), &["run"]).status.success());
+    assert!(pelton(folder.path(), &["quarantine", "--output", "rows.csv"]).status.success());
+    let rows = fs::read_to_string(folder.path().join("rows.csv")).unwrap();
+    write(folder.path(), &[("rows.csv", &rows.replace("c1,ten", "c1,10"))]);
+    let died =
+        with_failpoint(folder.path(), "replay.rows=abort", &["quarantine", "replay", "orders", "--file", "rows.csv"]);
+    assert_eq!(died.status.signal(), Some(6), "{}", stderr(&died));
+    let refused = pelton(folder.path(), &["run", "--resume"]);
+    assert!(stderr(&refused).contains("hint: pelton quarantine replay orders --file rows.csv"), "{}", stderr(&refused));
+    assert!(pelton(folder.path(), &["quarantine", "replay", "orders", "--file", "rows.csv"]).status.success());
+    assert_eq!(csv(folder.path(), "select count(*) as n from orders"), "n\n301\n");
+}
+
+/// A run that stopped within its publication, and holds all that it will ever hold.
+fn stopped_in_its_publication(folder: &Path) -> Child {
+    let run = command(folder, "publication.write=stop", &["run"]).spawn().unwrap();
+    let database = Connection::open(folder.join("warehouse/state.db")).unwrap();
+    // Its other transactions take milliseconds; what is held for so long is held for ever.
+    database.busy_timeout(Duration::from_millis(700)).unwrap();
+    while database.execute_batch("begin immediate; rollback").is_ok() {
+        std::thread::yield_now();
+    }
+    run
+}
+
+#[test]
+fn a_lock_dies_with_its_process_and_readers_wait_for_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    project(folder.path());
+    assert!(pelton(folder.path(), &["run"]).status.success());
+    write(folder.path(), &[("data/2026-02.csv", &orders(300, 400))]);
+    let mut run = stopped_in_its_publication(folder.path());
+
+    // Readers see what was published before, at once.
+    assert_eq!(csv(folder.path(), "select count(*) as n from orders"), "n\n300\n");
+    assert_eq!(csv(folder.path(), "select sum(n) as n from totals"), "n\n240\n");
+    for words in [["show", "totals"], ["why", "totals"], ["plan", "totals"], ["rollback", "--list"]] {
+        let read = pelton(folder.path(), &words);
+        assert!(read.status.success(), "{words:?}: {}", stderr(&read));
+    }
+    // Writers are refused by name.
+    let holder = format!("note: process {} holds the lock\n", run.id());
+    for words in [
+        &["run"][..],
+        &["run", "--env", "try"],
+        &["run", "--resume"],
+        &["gc", "--yes"],
+        &["rollback"],
+        &["publish", "try"],
+    ] {
+        let refused = pelton(folder.path(), words);
+        assert_eq!(refused.status.code(), Some(2), "{words:?}");
+        let said = stderr(&refused);
+        assert!(
+            said.contains("error[run-locked]: another run works on this warehouse\n") && said.contains(&holder),
+            "{said}"
+        );
+    }
+
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert_eq!(fs::read_to_string(folder.path().join("warehouse/run.lock")).unwrap().trim(), run.id().to_string());
+    let next = pelton(folder.path(), &["run", "--format", "json"]);
+    assert!(next.status.success(), "{}", stderr(&next));
+    assert_eq!(json(&next)["publication"], 2);
+    assert_eq!(csv(folder.path(), "select count(*) as n from orders"), "n\n400\n");
+}
+
+/// How many new files each of the runners brings.
+const ROUNDS: u64 = 12;
+
+#[test]
+fn runs_readers_and_gc_at_once_lose_nothing_and_show_nothing_by_halves() {
+    let (folder, calm) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = folder.path();
+    project(folder);
+    assert!(pelton(folder, &["run"]).status.success());
+    let (is_over, published, refused, read) =
+        (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let runners: Vec<_> = (0..2u64)
+            .map(|runner| {
+                let (published, refused) = (&published, &refused);
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        let first = 1000 * (1 + runner * ROUNDS + round);
+                        let (hidden, name) = (format!("data/.{first}"), format!("data/{first}.csv"));
+                        write(folder, &[(&hidden, &orders(first, first + 50))]);
+                        // A file appears as a whole, as from anybody who delivers files.
+                        fs::rename(folder.join(hidden), folder.join(name)).unwrap();
+                        let output = pelton(folder, &["run"]);
+                        match output.status.code() {
+                            Some(0) => published.fetch_add(1, Ordering::Relaxed),
+                            Some(2) if stderr(&output).contains("error[run-locked]") => {
+                                refused.fetch_add(1, Ordering::Relaxed)
+                            }
+                            code => panic!("{code:?}: {}", stderr(&output)),
+                        };
+                    }
+                })
+            })
+            .collect();
+        let collector = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                let output = pelton(folder, &["gc", "--yes", "--keep", "0s", "--keep-publications", "5"]);
+                let is_refused = stderr(&output).contains("error[run-locked]");
+                assert!(output.status.success() || is_refused, "{}", stderr(&output));
+            }
+        });
+        let reader = scope.spawn(|| {
+            let mut before = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                // Of one publication: every order of ten or more is counted in the totals, and orders only become more.
+                let all = "select (select count(*) from orders where amount >= 10) as orders, (select sum(n) from totals) as counted";
+                let line = csv(folder, all).lines().nth(1).unwrap().to_string();
+                let (orders, counted) = line.split_once(',').unwrap();
+                assert_eq!(orders, counted, "a reader saw a mixture");
+                let orders: u64 = orders.parse().unwrap();
+                assert!(orders >= before, "{orders} orders, and {before} before");
+                before = orders;
+                read.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        for runner in runners {
+            runner.join().unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        collector.join().unwrap();
+        reader.join().unwrap();
+    });
+    assert!(published.load(Ordering::Relaxed) > 0 && read.load(Ordering::Relaxed) > 0);
+
+    // Whoever was refused left its file for somebody else; in the end all is as if one run had seen everything.
+    assert!(pelton(folder, &["run"]).status.success());
+    project(calm.path());
+    for file in fs::read_dir(folder.join("data")).unwrap().flatten() {
+        fs::copy(file.path(), calm.path().join("data").join(file.file_name())).unwrap();
+    }
+    assert!(pelton(calm.path(), &["run"]).status.success());
+    let digests = "select node, digest from pelton.environments where environment = 'main' order by node";
+    assert_eq!(csv(folder, digests), csv(calm.path(), digests), "{refused:?} were refused");
+}
