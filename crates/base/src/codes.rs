@@ -57,6 +57,10 @@ codes! {
         "Break the circle by moving the shared part into a table that both read."
     "not-built-yet" Unsupported "A setting asks for something that this version of Pelton does not do."
         "It is refused by name instead of being ignored."
+    "not-incremental" Invalid "The SELECT of a table cannot be built by `append`, `merge`, `interval` or `history`."
+        "An incremental build has to give exactly the rows that a full one gives, so Pelton builds one only where the plan of the SELECT proves it: rows that add up, or a key or a time that comes from the input. The message says what stands in the way; `build = \"full\"` always works."
+    "schema-changed" Invalid "The columns of an incremental table changed, and its settings say that it is not to be built anew."
+        "`schema_change = \"stop\"` keeps an expensive table from being built anew by accident; a history without `time` has it by default, because what it saw cannot be seen again. Set `schema_change = \"rebuild\"` when it may."
     "folder-not-empty" Conflict "A command that writes a new folder found files in it."
         "Nothing is ever overwritten without being named. Choose another folder."
 

@@ -33,6 +33,12 @@ impl Digest {
         Digest(self.0.wrapping_add(other.0))
     }
 
+    /// Takes another digest out again.
+    #[must_use]
+    pub fn minus(self, other: Digest) -> Self {
+        Digest(self.0.wrapping_sub(other.0))
+    }
+
     /// Reads 32 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok().map(Digest)).flatten()

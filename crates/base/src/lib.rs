@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod codes;
+pub mod difference;
 pub mod digest;
 pub mod fail;
 pub mod ids;
@@ -15,6 +16,7 @@ pub mod seed;
 pub mod suggest;
 
 pub use clock::{Clock, FixedClock, SystemClock, format_time_us, parse_time_us};
+pub use difference::{ChangedLine, line_diff};
 pub use digest::Digest;
 pub use ids::{NodeName, ReceiptId, RunId, VersionId};
 pub use number::thousands;

@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Run the unit tests in `tests`, in memory, without touching the warehouse
     Test(Test),
+    /// Build times of an interval table that lie before its `start`, and publish them
+    Backfill(Backfill),
     /// Show a node: its version, columns, checks, metrics, and who reads it
     Show(Show),
     /// Run a SELECT over what is published
@@ -189,6 +191,22 @@ pub(crate) struct Test {
     /// [default: all tests]
     #[arg(value_name = "SELECTOR", allow_hyphen_values = false)]
     pub(crate) nodes: Vec<String>,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// `pelton backfill`
+#[derive(Debug, Args)]
+pub(crate) struct Backfill {
+    /// The table, built `interval`
+    #[arg(value_name = "NODE")]
+    pub(crate) node: String,
+    /// The first time to build, rounded down to an interval
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: String,
+    /// The time before which to end, rounded up to an interval
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: String,
     #[command(flatten)]
     pub(crate) answer: Answer,
 }
@@ -469,6 +487,7 @@ impl Command {
             Command::Plan(command) => command.answer,
             Command::Run(command) => command.answer,
             Command::Test(command) => command.answer,
+            Command::Backfill(command) => command.answer,
             Command::Show(command) => command.answer,
             Command::Why(command) => command.answer,
             Command::Diff(command) => command.answer,

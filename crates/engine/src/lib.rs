@@ -10,6 +10,7 @@ mod damage;
 mod delta;
 mod error;
 mod local;
+mod locality;
 mod provider;
 mod rewrite;
 mod score;

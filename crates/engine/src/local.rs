@@ -2,7 +2,7 @@
 
 use crate::context::{self, Bound};
 use crate::damage::Suspects;
-use crate::{asof, compile, delta, error, rewrite, volatile};
+use crate::{asof, compile, delta, error, locality, rewrite, volatile};
 use async_trait::async_trait;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionStateBuilder;
@@ -13,7 +13,9 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
-use pelton_query::{BatchStream, Catalog, Commit, Engine, QueryError, RowProgram, TableFiles, TableLocation, Typed};
+use pelton_query::{
+    BatchStream, Catalog, Commit, Engine, Locality, QueryError, RowProgram, TableFiles, TableLocation, Typed,
+};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -115,6 +117,10 @@ impl Engine for LocalEngine {
         // Types do not depend on the instant; a state of its own would be a third of the time of typing a small SELECT.
         let plan = logical_in(&self.base, catalog, sql)?;
         Ok(Typed { schema: Arc::new(plan.schema().as_arrow().clone()), volatile: volatile::reasons(&plan)? })
+    }
+
+    fn locality(&self, catalog: &Catalog, sql: &str) -> Result<Locality, QueryError> {
+        locality::locality(&logical_in(&self.base, catalog, sql)?)
     }
 
     async fn query(&self, catalog: &Catalog, sql: &str) -> Result<BatchStream, QueryError> {

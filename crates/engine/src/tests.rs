@@ -2,6 +2,7 @@
 
 mod asof;
 mod delta;
+mod locality;
 mod sql;
 
 use crate::{Limits, LocalEngine};

@@ -101,6 +101,14 @@ impl Checks {
         }
     }
 
+    /// Adds a rule on a column that a setting implies, when the column does not have it.
+    pub fn imply(&mut self, rule: Rule, name: String, span: (usize, usize)) {
+        if self.list.iter().any(|check| check.rule == rule && check.on_fail == OnFail::Stop) {
+            return;
+        }
+        self.push_numbered(Check { name, rule, on_fail: OnFail::Stop, tolerance: Tolerance::Rows(0), span });
+    }
+
     /// Takes a check in; a name that is taken gets a number.
     fn push_numbered(&mut self, mut check: Check) {
         let base = check.name.clone();

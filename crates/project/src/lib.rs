@@ -13,6 +13,7 @@ mod files;
 mod settings;
 mod values;
 
+mod build_settings;
 mod checks;
 mod draft;
 mod header;

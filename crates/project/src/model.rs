@@ -284,6 +284,8 @@ pub struct Table {
     pub select: Select,
     /// `build`. Default `full`.
     pub build: Build,
+    /// The settings of an incremental build.
+    pub increment: Increment,
     /// `entity`: with `time`, the table is a feature table.
     pub entity: Vec<Spanned<String>>,
     /// `time`: the column of the event's time.
@@ -319,6 +321,64 @@ pub enum Build {
     View,
     /// Built anew from all input.
     Full,
+    /// Rows are added for rows that the inputs got.
+    Append,
+    /// One row a key: the newest.
+    Merge,
+    /// Intervals of time are built anew where their input changed.
+    Interval,
+    /// Every state that a key had, each with the time for which it held.
+    History,
+}
+
+impl Build {
+    /// The word in the header.
+    pub fn word(self) -> &'static str {
+        match self {
+            Build::View => "view",
+            Build::Full => "full",
+            Build::Append => "append",
+            Build::Merge => "merge",
+            Build::Interval => "interval",
+            Build::History => "history",
+        }
+    }
+
+    /// Whether a new version takes over what the version before it has.
+    pub fn is_incremental(self) -> bool {
+        !matches!(self, Build::View | Build::Full)
+    }
+}
+
+/// The settings of an incremental build.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Increment {
+    /// `key`: the columns that identify a row of a merge, or what a history is about.
+    pub key: Vec<Spanned<String>>,
+    /// `delete`: a condition on the newest row of a key under which the key leaves a merge, or ends in a history.
+    pub delete: Option<Spanned<String>>,
+    /// `track`: the columns of a history whose change begins a new row. Default: all but key and time.
+    pub track: Vec<Spanned<String>>,
+    /// `interval`: the length of an interval, microseconds.
+    pub interval_us: Option<i64>,
+    /// `lookback`: how far before an interval its SELECT looks, microseconds, where the SQL does not tell.
+    pub lookback_us: Option<i64>,
+    /// `lateness`: how long an interval waits for late rows before it is built, microseconds.
+    pub lateness_us: Option<i64>,
+    /// `start`: where intervals begin, microseconds since the epoch.
+    pub start_us: Option<i64>,
+    /// `schema_change`. Default: `rebuild`; of a history without `time`, `stop`.
+    pub schema_change: Option<SchemaChange>,
+}
+
+/// What happens to an incremental table when its columns change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SchemaChange {
+    /// It is built anew from all input.
+    Rebuild,
+    /// The node fails, and the table stays as it is.
+    Stop,
 }
 
 /// A rule that staged rows must meet.

@@ -269,8 +269,8 @@ pub static TABLE: SettingsTable = SettingsTable {
     settings: settings! {
         "description" optional "a text" "" r#"description = "What each customer did before each payment.""# "What the table is, for people."
         "tags" optional "a list of texts" "[]" r#"tags = ["finance"]"# "Words to select nodes by: `tag:finance`."
-        "build" optional "`view` or `full`" "\"full\"" r#"build = "view""#
-            "How the table is kept: `view`, not stored but read in place; `full`, built anew from all input."
+        "build" optional "`view`, `full`, `append`, `merge`, `interval` or `history`" "\"full\"" r#"build = "merge""#
+            "How the table is kept: `view`, not stored but read in place; `full`, built anew from all input; `append`, `merge`, `interval` and `history`, only what changed is built."
         "entity" optional "a column, or a list of columns" "" r#"entity = "customer_id""#
             "Whom a row is about; with `time`, the table is a feature table."
         "time" optional "a column" "" r#"time = "occurred_at""# "The column of the event's time."
@@ -282,10 +282,20 @@ pub static TABLE: SettingsTable = SettingsTable {
             "Your word that the SQL depends on its inputs alone, though it looks otherwise."
         "columns" optional "a table of columns" "" r#"columns = { amount = { checks = ["not_null"] } }"# "Notes and checks by column."
         "checks" optional "a table of checks" "" r#"checks = { positive = "amount > 0" }"# "Rules that the rows must meet."
-        "interval" later "a duration" "" "" "The step of an interval build."
-        "lookback" later "a duration" "" "" "How far before an interval its SELECT looks."
-        "lateness" later "a duration" "" "" "How late rows may come."
-        "key" later "a list of columns" "" "" "The key of a merge or history build."
+        "key" optional "a column, or a list of columns" "" r#"key = "customer_id""#
+            "What identifies a row of a `merge`, and what a `history` is about."
+        "delete" optional "a condition on a row of the SELECT" "" r#"delete = "status = 'closed'""#
+            "When the newest row of a key meets it, the key leaves a `merge`, and ends in a `history`."
+        "track" optional "a column, or a list of columns" "all but `key` and `time`" r#"track = ["city", "tier"]"#
+            "The columns of a `history` whose change begins a new row."
+        "interval" optional "a duration such as `\"1 day\"`" "" r#"interval = "1 day""# "The length of the intervals of an `interval` build."
+        "lookback" optional "a duration" "as far as the SQL says" r#"lookback = "30 days""#
+            "How far before an interval its SELECT looks, where the SQL alone does not bound it."
+        "lateness" optional "a duration" "" r#"lateness = "2 hours""#
+            "How long an interval waits after its end, in the time of the rows, before it is built."
+        "start" optional "a date or a time" "" r#"start = "2026-01-01""# "Where the intervals of an `interval` build begin."
+        "schema_change" optional "`rebuild` or `stop`" "\"rebuild\"; of a `history` without `time`, \"stop\"" r#"schema_change = "stop""#
+            "What happens to an incremental table when the columns of its SELECT change: it is built anew, or the run stops."
         "partition" later "a list of columns" "" "" "How files are divided."
         "schedule" later "a schedule" "" "" "When the table is built."
     },

@@ -1,14 +1,12 @@
 //! Reads `tables/**/NAME.sql`.
 
+use crate::build_settings;
 use crate::checks::Checks;
 use crate::draft::{Draft, Headed, notes, select};
 use crate::settings::{CHECKS, COLUMN, COLUMNS, TABLE};
 use crate::toml::File;
 use crate::{Body, Build, ColumnNote, Spanned, Table};
 use pelton_base::Report;
-
-/// Builds that the design has and this version does not.
-const BUILDS_LATER: &[&str] = &["append", "merge", "interval", "history"];
 
 /// Reads a table; what is wrong is reported, and the default stands in for it.
 pub(crate) fn read(file: &File) -> Draft {
@@ -31,9 +29,8 @@ pub(crate) fn read(file: &File) -> Draft {
             checks.read_named(&entry, &mut readings);
         }
     }
-    let build = section
-        .get("build")
-        .and_then(|entry| entry.choice(&[("view", Build::View), ("full", Build::Full)], BUILDS_LATER));
+    const BUILDS: [Build; 6] = [Build::View, Build::Full, Build::Append, Build::Merge, Build::Interval, Build::History];
+    let build = section.get("build").and_then(|entry| entry.choice(&BUILDS.map(|build| (build.word(), build)), &[]));
     let entity = section.get("entity").map_or_else(Vec::new, |entry| entry.some_texts());
     let time = section.get("time").and_then(|entry| entry.words());
     for key in ["known_at", "ttl", "online"] {
@@ -49,8 +46,11 @@ pub(crate) fn read(file: &File) -> Draft {
         let report = Report::error("missing-key", "a table with `entity` needs `time`");
         file.report_at(entry.key_span, report.note("a feature table says whom a row is about, and as of when"));
     }
+    let build = build.unwrap_or(Build::Full);
+    let increment = build_settings::read(file, &section, build, time.as_ref(), &mut checks);
     let table = Table {
-        build: build.unwrap_or(Build::Full),
+        build,
+        increment,
         known_at: section.get("known_at").and_then(|entry| entry.words()),
         ttl_us: section.get("ttl").and_then(|entry| entry.duration_us()),
         online: section.get("online").and_then(|entry| entry.flag()),

@@ -2,6 +2,7 @@
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, SchemaRef};
+use pelton_base::Digest;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +19,9 @@ pub struct DataFile {
     /// Column statistics as Delta's `stats` JSON, when known.
     #[serde(default)]
     pub stats: Option<String>,
+    /// The sum of its rows' hashes, as the digest of its table has them; absent where nobody computed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_digest: Option<Digest>,
 }
 
 /// What a name stands for in a query.

@@ -1,6 +1,7 @@
 //! [`Engine`]: plan, run, commit. Implemented by the engine crate and by fakes in tests.
 
 use crate::catalog::{Catalog, DataFile};
+use crate::locality::Locality;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -236,6 +237,9 @@ pub struct TableFiles {
 pub trait Engine: Send + Sync {
     /// Types a SELECT without reading data.
     fn analyze(&self, catalog: &Catalog, sql: &str) -> Result<Typed, QueryError>;
+
+    /// What the analysed plan of a SELECT proves about the part of its inputs that a part of its result depends on.
+    fn locality(&self, catalog: &Catalog, sql: &str) -> Result<Locality, QueryError>;
 
     /// Runs a SELECT. Rows come in no particular order unless the SELECT orders them.
     async fn query(&self, catalog: &Catalog, sql: &str) -> Result<BatchStream, QueryError>;

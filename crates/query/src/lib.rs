@@ -5,6 +5,7 @@
 
 mod catalog;
 mod engine;
+mod locality;
 pub mod sql;
 pub mod types;
 
@@ -12,3 +13,4 @@ pub use catalog::{Catalog, DataFile, Predict, Relation, Scorer};
 pub use engine::{
     BatchStream, Commit, Engine, QueryError, RowProgram, TableFiles, TableLocation, Typed, collect, stream_of,
 };
+pub use locality::{LocalColumn, Locality, Origin};

@@ -23,6 +23,13 @@ pub fn text(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }
 
+/// A time as an expression of a type: microseconds since the epoch.
+pub fn instant(us: i64, data_type: &DataType) -> String {
+    let at = pelton_base::format_time_us(us);
+    let at = if *data_type == DataType::Date32 { at.get(..10).unwrap_or(&at) } else { &at };
+    cast(&text(at), data_type)
+}
+
 /// An expression cast to a type, written in Pelton's type names.
 pub fn cast(expression: &str, data_type: &DataType) -> String {
     format!("cast({expression} as {})", types::name(data_type))

@@ -1,8 +1,7 @@
 //! Types every column of every node through the engine's planner, without reading data, up to what endpoints ask and answer.
 
 use crate::known::KnownTypes;
-use crate::source;
-use crate::unit_tests;
+use crate::{increment, source, unit_tests};
 use pelton_base::{Digest, NodeName, Report, Reports, Severity, parallel};
 use pelton_features::{FeatureTable, ResolvedUse};
 use pelton_project::{Body, Build, Model, Node, Project, Select, UnitTests};
@@ -149,6 +148,20 @@ pub(crate) struct Types {
 }
 
 impl Types {
+    /// What a node reads, as types alone.
+    pub(crate) fn catalog(&self, node: &Node) -> Catalog {
+        let mut catalog = Catalog::default();
+        for (parent, _) in &node.reads {
+            if let Some(schema) = self.schemas.get(parent) {
+                catalog.relations.insert(parent.to_string(), Relation::Typed(schema.clone()));
+            }
+            if let Some(model) = self.models.get(parent) {
+                bind_typed_model(&mut catalog, parent, &model.columns.answer);
+            }
+        }
+        catalog
+    }
+
     /// What makes a node's SELECT depend on more than its inputs.
     pub(crate) fn volatile(&self, name: &NodeName) -> &[String] {
         self.volatile.get(name).map_or(&[], Vec::as_slice)
@@ -249,7 +262,7 @@ impl Typing<'_> {
         let typed = match (&node.body, known) {
             (_, Some((schema, volatile))) => Ok(TypedNode { schema, volatile, feature: None, model: None }),
             (Body::Source(settings), None) => self.source(node, settings).map(TypedNode::of_schema),
-            (Body::Table(table), None) => self.select(node, &table.select, &self.catalog(node)),
+            (Body::Table(table), None) => self.table(node, table),
             (Body::Model(model), None) => self.model(node, model),
         };
         let mut typed = match typed {
@@ -301,16 +314,7 @@ impl Typing<'_> {
 
     /// What a node may read, typed. Only that: a catalog of all nodes for each of them would cost their number squared.
     fn catalog(&self, node: &Node) -> Catalog {
-        let mut catalog = Catalog::default();
-        for (parent, _) in &node.reads {
-            if let Some(schema) = self.types.schemas.get(parent) {
-                catalog.relations.insert(parent.to_string(), Relation::Typed(schema.clone()));
-            }
-            if let Some(model) = self.types.models.get(parent) {
-                bind_typed_model(&mut catalog, parent, &model.columns.answer);
-            }
-        }
-        catalog
+        self.types.catalog(node)
     }
 
     fn source(&self, node: &Node, settings: &pelton_project::Source) -> Result<SchemaRef, Reports> {
@@ -329,6 +333,16 @@ impl Typing<'_> {
             }
         }
         if mistakes.has_errors() { Err(mistakes) } else { Ok(schema) }
+    }
+
+    fn table(&self, node: &Node, table: &pelton_project::Table) -> Result<TypedNode, Reports> {
+        let catalog = self.catalog(node);
+        let mut typed = self.select(node, &table.select, &catalog)?;
+        if table.build.is_incremental() {
+            let schema = increment::check(self.engine, &catalog, node, table, (&typed.schema, &typed.volatile))?;
+            typed.schema = pelton_store::stored_schema(&schema).map_err(|error| error.report())?;
+        }
+        Ok(typed)
     }
 
     fn select(&self, node: &Node, select: &Select, catalog: &Catalog) -> Result<TypedNode, Reports> {

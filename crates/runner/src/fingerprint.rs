@@ -5,12 +5,12 @@
 //! remove rows; the others change no row, and `checks` asks them again of the version that is there.
 
 use pelton_base::{Digest, NodeName};
-use pelton_project::{Body, Check, Node, Project, Source, Table};
+use pelton_project::{Body, Check, Node, Project, Source, Spanned, Table};
 use pelton_store::VersionHead;
 use std::collections::BTreeMap;
 
 /// Raised when Pelton builds other rows from the same inputs; part of every fingerprint.
-const FORMAT: &str = "pelton 1";
+pub(crate) const FORMAT: &str = "pelton 1";
 
 /// The versions that a run or a publication has of each node.
 pub(crate) type Heads = BTreeMap<NodeName, VersionHead>;
@@ -61,8 +61,26 @@ pub(crate) fn of_node(project: &Project, node: &Node, heads: &Heads) -> Option<D
     Some(Digest::of_parts(parts.iter().map(String::as_str)))
 }
 
-fn table_settings(table: &Table) -> String {
-    format!("{:?} {:?}", table.build, removing(&table.checks))
+/// What of a table's settings its rows depend on.
+pub(crate) fn table_settings(table: &Table) -> String {
+    let checks = removing(&table.checks);
+    if !table.build.is_incremental() {
+        return format!("{:?} {checks:?}", table.build);
+    }
+    let increment = &table.increment;
+    let values = |list: &[Spanned<String>]| list.iter().map(|item| item.value.clone()).collect::<Vec<_>>();
+    format!(
+        "{:?} {checks:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        table.build,
+        values(&increment.key),
+        table.time.as_ref().map(|time| &time.value),
+        increment.delete.as_ref().map(|delete| &delete.value),
+        values(&increment.track),
+        increment.interval_us,
+        increment.lookback_us,
+        increment.lateness_us,
+        increment.start_us,
+    )
 }
 
 fn feature_settings(table: &Table) -> String {

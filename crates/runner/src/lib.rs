@@ -9,6 +9,7 @@
 //! Invariants: a version is recorded only after its checks passed; an environment changes only in one transaction at a run's end;
 //! a node is skipped in exactly one place (`plan::decide`).
 
+mod backfill;
 mod catalog;
 mod check;
 mod checks;
@@ -18,6 +19,7 @@ mod diff;
 mod environments;
 mod fingerprint;
 mod gc;
+mod increment;
 mod known;
 mod model;
 mod outcome;
@@ -29,12 +31,14 @@ mod resume;
 mod retry;
 mod run;
 mod serving;
+mod shape;
 mod show;
 mod source;
 mod stage;
 mod table;
 mod unit_tests;
 
+pub use backfill::{Backfill, backfill};
 pub use check::{Checked, EndpointTypes, NodeTypes, TypedColumn, check};
 pub use context::Context;
 pub use diff::{

@@ -1,5 +1,6 @@
 //! What a plan and a run say, as values; the command line prints them, and `--format json` is their serialization.
 
+use crate::backfill::Backfill;
 use crate::environments::RolledBack;
 use crate::replay::Replay;
 use crate::resume::Resumed;
@@ -23,6 +24,8 @@ pub struct RunOptions {
     pub replay: Option<Replay>,
     /// The run that is gone on with, see [`crate::resume`].
     pub resumes: Option<Resumed>,
+    /// Times that an interval table is to get.
+    pub backfill: Option<Backfill>,
 }
 
 impl Default for RunOptions {
@@ -34,6 +37,7 @@ impl Default for RunOptions {
             roll_forward: false,
             replay: None,
             resumes: None,
+            backfill: None,
         }
     }
 }
@@ -65,6 +69,9 @@ pub struct PlanStep {
     pub action: StepAction,
     /// Why, in a sentence.
     pub reason: String,
+    /// A build that would do less work for a table that is built anew each time, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suggestion: Option<String>,
 }
 
 /// What a run would do.

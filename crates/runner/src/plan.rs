@@ -5,10 +5,11 @@ use crate::context::{Context, reports};
 use crate::environments;
 use crate::fingerprint::{self, Heads};
 use crate::outcome::{PlanStep, Planned, RunOptions, StepAction};
-use crate::{replay, source};
-use pelton_base::{Digest, NodeName, Reports};
+use crate::{increment, replay, source};
+use pelton_base::{ChangedLine, Digest, NodeName, Reports, VersionId, line_diff};
 use pelton_project::{Body, Node, select};
 use pelton_store::VersionHead;
+use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// What is to be done with a node, now that everything it reads has its version.
@@ -21,7 +22,49 @@ pub(crate) enum Verdict {
     /// A version that is not in the environment is current.
     Reuse(Box<VersionHead>, String),
     /// A new version is to be built.
-    Build(Option<Digest>, String),
+    Build(Option<Digest>, Box<Why>),
+}
+
+/// Why a node is built.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Why {
+    /// In a sentence.
+    #[serde(skip)]
+    pub(crate) sentence: String,
+    /// The inputs that differ from those of the version before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    inputs: Vec<ChangedInput>,
+    /// The lines of its file that differ.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    diff: Vec<ChangedLine>,
+}
+
+/// An input that differs.
+#[derive(Debug, Serialize)]
+struct ChangedInput {
+    node: NodeName,
+    before: Option<VersionId>,
+    now: VersionId,
+    rows_before: Option<u64>,
+    rows_now: u64,
+}
+
+impl From<String> for Why {
+    fn from(sentence: String) -> Self {
+        Why { sentence, ..Why::default() }
+    }
+}
+
+impl From<&str> for Why {
+    fn from(sentence: &str) -> Self {
+        sentence.to_string().into()
+    }
+}
+
+impl Verdict {
+    fn build(fingerprint: Option<Digest>, why: impl Into<Why>) -> Self {
+        Verdict::Build(fingerprint, Box::new(why.into()))
+    }
 }
 
 /// Decides about a node over the versions of what it reads. `current` is its version in the environment.
@@ -55,10 +98,10 @@ fn decide_on_rows(
     let fingerprint = fingerprint::of_node(&ctx.project, node, heads);
     if !volatile.is_empty() && !is_declared_deterministic(node) {
         let why = format!("its SQL depends on more than its inputs ({})", volatile.join(", "));
-        return Ok(Verdict::Build(fingerprint, why));
+        return Ok(Verdict::build(fingerprint, why));
     }
     let Some(wanted) = fingerprint else {
-        return Ok(Verdict::Build(None, "something that it reads has no version yet".into()));
+        return Ok(Verdict::build(None, "something that it reads has no version yet"));
     };
     match current {
         Some(head) if head.fingerprint == wanted => {
@@ -70,7 +113,7 @@ fn decide_on_rows(
         let why = format!("version {} of run {} was built from exactly this", version.id, version.run);
         return Ok(Verdict::Reuse(Box::new(version.head()), why));
     }
-    Ok(Verdict::Build(Some(wanted), reason(ctx, node, current, heads)?))
+    Ok(Verdict::build(Some(wanted), reason(ctx, node, current, heads)?))
 }
 
 fn is_declared_deterministic(node: &Node) -> bool {
@@ -95,12 +138,12 @@ fn decide_source(
             }
             _ => {
                 pelton_ingest::list(settings, node, &ctx.project.root)?;
-                Ok(Verdict::Build(None, "it was never taken in".into()))
+                Ok(Verdict::build(None, "it was never taken in"))
             }
         };
     };
     if !source::has_settings(ctx, head, settings)? {
-        return Ok(Verdict::Build(None, "its settings changed".into()));
+        return Ok(Verdict::build(None, "its settings changed"));
     }
     let changes = source::changes(ctx, node, settings, Some(&head.id))?;
     let newest = newest(ctx, node)?;
@@ -120,7 +163,7 @@ fn decide_source(
             let why = format!("version {} of run {} took in exactly these files", newer.id, newer.run);
             Ok(Verdict::Reuse(Box::new(newer), why))
         }
-        _ => Ok(Verdict::Build(None, changes.reason())),
+        _ => Ok(Verdict::build(None, changes.reason())),
     }
 }
 
@@ -138,18 +181,24 @@ fn is_current(
 }
 
 /// Why a node is built, from what its last version was built from.
-fn reason(ctx: &Context, node: &Node, current: Option<&VersionHead>, heads: &Heads) -> Result<String, Reports> {
+fn reason(ctx: &Context, node: &Node, current: Option<&VersionHead>, heads: &Heads) -> Result<Why, Reports> {
     let Some(head) = current else { return Ok("it was never built".into()) };
     let version = crate::catalog::load(ctx, &head.id)?;
-    let mut changed = Vec::new();
+    let mut inputs = Vec::new();
     for (name, before) in &version.inputs {
         let Some(now) = heads.get(name) else { continue };
         if now.id == *before || node.checked_with.contains(name) {
             continue;
         }
         let before = ctx.warehouse.state().version_head(before).map_err(reports)?;
-        if before.is_none_or(|before| before.digest != now.digest) {
-            changed.push(format!("`{name}`"));
+        if before.as_ref().is_none_or(|before| before.digest != now.digest) {
+            inputs.push(ChangedInput {
+                node: name.clone(),
+                rows_before: before.as_ref().map(|before| before.rows),
+                before: before.map(|before| before.id),
+                now: now.id.clone(),
+                rows_now: now.rows,
+            });
         }
     }
     let sql = match &node.body {
@@ -159,8 +208,9 @@ fn reason(ctx: &Context, node: &Node, current: Option<&VersionHead>, heads: &Hea
     };
     let sql_before = version.detail.get("sql").and_then(|sql| sql.as_str());
     let mut why = Vec::new();
-    if !changed.is_empty() {
-        why.push(format!("{} changed", changed.join(", ")));
+    if !inputs.is_empty() {
+        let names: Vec<String> = inputs.iter().map(|input| format!("`{}`", input.node)).collect();
+        why.push(format!("{} changed", names.join(", ")));
     }
     if sql.is_some() && sql.map(String::as_str) != sql_before {
         why.push("its SQL changed".into());
@@ -168,7 +218,13 @@ fn reason(ctx: &Context, node: &Node, current: Option<&VersionHead>, heads: &Hea
     if why.is_empty() {
         why.push("its settings or what it reads changed".into());
     }
-    Ok(why.join(" and "))
+    // Versions of earlier formats kept the SELECT alone.
+    let text_before = version.detail.get("text").and_then(|text| text.as_str());
+    let diff = text_before.map(|before| line_diff(before, &node.text)).unwrap_or_default();
+    if inputs.is_empty() && sql.map(String::as_str) == sql_before && !diff.is_empty() {
+        why = vec!["its settings changed".into()];
+    }
+    Ok(Why { sentence: why.join(" and "), inputs, diff })
 }
 
 /// The nodes of a run in order: the selected ones, and ancestors of them that have no version yet.
@@ -199,12 +255,16 @@ pub(crate) fn heads_of(ctx: &Context, environment: &str) -> Result<Heads, Report
         .collect())
 }
 
+/// For how many tables a plan looks for a better build: each costs the planning of its SELECT.
+const SUGGESTIONS_MAX: usize = 100;
+
 /// Says what a run would do, without doing it.
 pub async fn plan(ctx: &Context, options: &RunOptions) -> Result<Planned, Reports> {
     let mut heads = heads_of(ctx, &options.environment)?;
     let types = crate::check::types(&ctx.project, ctx.engine.as_ref(), Some(&ctx.warehouse))?;
     let mut steps = Vec::new();
     let mut open: BTreeSet<NodeName> = BTreeSet::new();
+    let mut suggested = 0;
     for name in chosen(ctx, options, &heads)? {
         let node = &ctx.project.nodes[&name];
         let waits: Vec<String> = node
@@ -217,7 +277,7 @@ pub async fn plan(ctx: &Context, options: &RunOptions) -> Result<Planned, Report
             match decide(ctx, node, heads.get(&name), &heads, types.volatile(&name))? {
                 Verdict::Skip(why) => (StepAction::Skip, why),
                 Verdict::Check(_, why) => (StepAction::Check, why),
-                Verdict::Build(_, why) => (StepAction::Build, why),
+                Verdict::Build(_, why) => (StepAction::Build, why.sentence),
                 Verdict::Reuse(head, why) => {
                     heads.insert(name.clone(), *head);
                     (StepAction::Reuse, why)
@@ -230,7 +290,14 @@ pub async fn plan(ctx: &Context, options: &RunOptions) -> Result<Planned, Report
         if matches!(action, StepAction::Build | StepAction::Depends) {
             open.insert(name.clone());
         }
-        steps.push(PlanStep { node: name, kind: node.kind(), action, reason });
+        let suggestion = match &node.body {
+            Body::Table(table) if action == StepAction::Build && suggested < SUGGESTIONS_MAX => {
+                suggested += 1;
+                increment::suggestion(ctx.engine.as_ref(), &types.catalog(node), table)
+            }
+            _ => None,
+        };
+        steps.push(PlanStep { node: name, kind: node.kind(), action, reason, suggestion });
     }
     let publication = ctx.warehouse.state().current_id(&options.environment).map_err(reports)?;
     let rolled_back = environments::rolled_back(ctx, &options.environment)?;

@@ -1,5 +1,6 @@
 //! A run: builds what changed, in order, and publishes it in one transaction.
 
+use crate::backfill::{self, Backfill};
 use crate::catalog::{self, Versions};
 use crate::context::{Context, nothing_published, reports};
 use crate::fingerprint::Heads;
@@ -10,7 +11,7 @@ use crate::retry::{self, Attempts};
 use crate::{check, checks, environments, model, resume, serving, source, table};
 use pelton_base::fail::{self, Point};
 use pelton_base::{Digest, NodeName, Report, Reports, RunId, VersionId, thousands};
-use pelton_project::{Body, Node, PublishRule};
+use pelton_project::{Body, Node, PublishRule, Table};
 use pelton_store::{Action, Decision, Publish, RunLock, RunRecord, StaleFiles, VersionHead, VersionRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -202,17 +203,17 @@ impl<'a> Run<'a> {
         let began = Instant::now();
         let mut attempts = Attempts::at(self.ctx, Some(&node.name));
         let mut retried = Vec::new();
-        let (done, reason) = loop {
+        let (done, reason, detail) = loop {
             let said = self.said.lock().expect("nobody panics while holding it").0.len();
             let (reported, models) = (self.outcome.reports.0.len(), self.outcome.models.len());
-            let (done, reason) = self.attempt(node, volatile).await;
+            let (done, reason, detail) = self.attempt(node, volatile).await;
             let again = match done {
                 Done::Failed { .. } if self.can_repeat(node, volatile) => {
                     attempts.after(&self.outcome.reports.0[reported..])
                 }
                 _ => None,
             };
-            let Some(again) = again else { break (done, reason) };
+            let Some(again) = again else { break (done, reason, detail) };
             // What this attempt said does not hold any more.
             self.said.lock().expect("nobody panics while holding it").0.truncate(said);
             self.outcome.reports.0.truncate(reported);
@@ -221,7 +222,7 @@ impl<'a> Run<'a> {
             again.wait().await;
             retried.push(again);
         };
-        self.note(node, done, reason, began);
+        self.note(node, done, (reason, detail), began);
         if !retried.is_empty()
             && let Some(decision) = self.decisions.last_mut()
         {
@@ -238,14 +239,20 @@ impl<'a> Run<'a> {
     }
 
     /// Decides about a node, and does what was decided.
-    async fn attempt(&mut self, node: &Node, volatile: &[String]) -> (Done, String) {
+    async fn attempt(&mut self, node: &Node, volatile: &[String]) -> (Done, String, serde_json::Value) {
         let broken: Vec<&NodeName> =
             node.reads.iter().map(|(parent, _)| parent).filter(|parent| self.broken.contains(*parent)).collect();
-        if let Some(first) = broken.first() {
+        let mut detail = serde_json::Value::Object(serde_json::Map::new());
+        let (done, reason) = if let Some(first) = broken.first() {
             (Done::Withheld, format!("it reads `{first}`, which was not built"))
         } else if let Some(replay) = self.options.replay.as_ref().filter(|replay| replay.node == node.name) {
             self.handle.send(Event::Started { node: node.name.clone(), kind: node.kind() });
             self.replay(node, replay).await
+        } else if let (Some(backfill), Body::Table(table)) = (&self.options.backfill, &node.body)
+            && backfill.node == node.name
+        {
+            self.handle.send(Event::Started { node: node.name.clone(), kind: node.kind() });
+            self.backfill(node, table, backfill).await
         } else {
             match plan::decide(self.ctx, node, self.heads.get(&node.name), &self.heads, volatile) {
                 Ok(Verdict::Skip(why)) => (Done::Skipped, why),
@@ -256,11 +263,13 @@ impl<'a> Run<'a> {
                 Ok(Verdict::Reuse(head, why)) => self.reuse(node, *head, why).await,
                 Ok(Verdict::Build(fingerprint, why)) => {
                     self.handle.send(Event::Started { node: node.name.clone(), kind: node.kind() });
-                    (self.build(node, fingerprint).await, why)
+                    detail = serde_json::to_value(&why).unwrap_or_default();
+                    (self.build(node, fingerprint).await, why.sentence)
                 }
                 Err(mistakes) => (self.failed(mistakes), "it could not be examined".into()),
             }
-        }
+        };
+        (done, reason, detail)
     }
 
     fn building(&self) -> Building<'_> {
@@ -305,6 +314,21 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Gives an interval table more times.
+    async fn backfill(&mut self, node: &Node, table: &Table, wanted: &Backfill) -> (Done, String) {
+        let building = self.building();
+        let built = backfill::build(&building, (node, table), self.heads.get(&node.name), wanted).await;
+        match built {
+            Ok((None, why)) => (Done::Skipped, why),
+            Ok((Some(version), why)) => {
+                let summary = summary(&version, None);
+                self.stands_at(version.head());
+                (Done::Built { summary }, why)
+            }
+            Err(mistakes) => (self.failed(mistakes), "times were to be backfilled".into()),
+        }
+    }
+
     async fn reuse(&mut self, node: &Node, head: VersionHead, why: String) -> (Done, String) {
         // It was built when the project had other checks.
         let again = checks::again(&self.building(), node, &head, false).await;
@@ -344,7 +368,7 @@ impl<'a> Run<'a> {
                 source::build(&building, node, settings, previous).await.map(|version| (version, None, Vec::new()))
             }
             (Body::Table(settings), Some(fingerprint)) => {
-                let version = table::build(&building, node, settings, fingerprint, previous).await;
+                let version = table::build(&building, node, settings, fingerprint, previous, None).await;
                 version.map(|version| (version, None, Vec::new()))
             }
             (Body::Model(settings), Some(fingerprint)) => {
@@ -379,7 +403,7 @@ impl<'a> Run<'a> {
         Done::Failed { summary }
     }
 
-    fn note(&mut self, node: &Node, done: Done, reason: String, began: Instant) {
+    fn note(&mut self, node: &Node, done: Done, (reason, mut detail): (String, serde_json::Value), began: Instant) {
         let name = node.name.clone();
         let (action, summary) = match done {
             Done::Skipped => {
@@ -421,7 +445,7 @@ impl<'a> Run<'a> {
                 (Action::Withheld, reason.clone())
             }
         };
-        let detail = serde_json::json!({ "summary": summary });
+        detail["summary"] = summary.as_str().into();
         self.decisions.push(Decision { node: name.clone(), action, reason, detail });
         self.handle.send(Event::Finished {
             node: name,
@@ -533,6 +557,7 @@ async fn not_undoing_a_rollback(ctx: &Context, options: &RunOptions) -> Result<(
     let changing = planned.steps.iter().filter(|step| !matches!(step.action, StepAction::Skip | StepAction::Check));
     let mut names: Vec<String> = changing.map(|step| step.node.to_string()).collect();
     names.extend(options.replay.iter().map(|replay| replay.node.to_string()));
+    names.extend(options.backfill.iter().map(|backfill| backfill.node.to_string()));
     match names.is_empty() {
         true => Ok(()),
         false => Err(environments::refuse_to_undo(&options.environment, back, &names).into()),
@@ -588,6 +613,9 @@ fn summary(version: &VersionRecord, report: Option<&ModelReport>) -> String {
         return "view".into();
     }
     let mut text = format!("{} {}", thousands(version.rows), if version.rows == 1 { "row" } else { "rows" });
+    if let Some(how) = version.detail.get("how").and_then(|how| how.as_str()) {
+        text.push_str(&format!(", {how}"));
+    }
     if version.quarantined > 0 {
         text.push_str(&format!(", {} quarantined", thousands(version.quarantined)));
     }

@@ -1,23 +1,24 @@
 //! A table becomes a version: its SELECT over pinned inputs, staged, checked, and committed; a view is only checked.
 
-use crate::catalog;
 use crate::run::Building;
-use crate::stage;
+use crate::{catalog, increment, stage};
 use pelton_base::{Digest, Report, Reports, VersionId};
 use pelton_project::{Node, Table};
-use pelton_query::{BatchStream, Catalog, Commit, DataFile, QueryError, Relation, collect};
+use pelton_query::{Catalog, Commit, DataFile, QueryError, Relation, collect};
 use pelton_store::{ColumnType, Staged, TableDigest, VersionHead, VersionRecord};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-/// Builds a new version of a table from the versions in `heads`.
+/// Builds a new version of a table from the versions in `heads`; `cover` is a range of time that an interval build is to have beside
+/// those that its settings say.
 pub(crate) async fn build(
     building: &Building<'_>,
     node: &Node,
     table: &Table,
     fingerprint: Digest,
     previous: Option<&VersionHead>,
+    cover: Option<(i64, i64)>,
 ) -> Result<VersionRecord, Reports> {
     let ctx = building.ctx;
     let inputs = building.inputs(node);
@@ -27,52 +28,60 @@ pub(crate) async fn build(
     if catalog::is_view(node) {
         return view(building, node, table, fingerprint, id, catalog, inputs).await;
     }
-    building.progress(&node.name, "running its SELECT");
-    let stream = select(building, node, table, &catalog).await?;
-    let (schema, staged) = stage::stage(ctx, building.run, &node.name, &id, "", stream).await?;
-    let relation = stage::relation(ctx, &node.name, schema.clone(), &staged.files);
+    let rows = increment::stage_rows(building, node, table, previous, &catalog, (&id, cover)).await?;
+    let schema = rows.schema.clone();
+    let relation = stage::relation(ctx, &node.name, schema.clone(), &rows.files);
     let checked = building.check_staged(node, &schema, &table.checks, &relation, &catalog, &id).await;
     let checked = match checked {
         Ok(checked) => checked,
         Err(reports) => {
-            stage::discard(ctx, &node.name, &staged.files);
+            stage::discard(ctx, &node.name, &rows.staged);
             return Err(reports);
         }
     };
-    let (staged, quarantine, quarantined) = match checked {
+    let (files, quarantine, quarantined) = match checked {
         Some(checked) if checked.removed > 0 => {
             building.progress(&node.name, "moving rows to quarantine");
             let kept = without_removed(building, node, &id, &relation, &catalog, &checked).await?;
-            stage::discard(ctx, &node.name, &staged.files);
-            (kept.staged, kept.quarantine, checked.removed)
+            stage::discard(ctx, &node.name, &rows.staged);
+            (kept.staged.files, kept.quarantine, checked.removed)
         }
-        _ => (staged, Vec::new(), 0),
+        _ => (rows.files, Vec::new(), 0),
     };
+    let sum = files.iter().filter_map(|file| file.rows_digest).fold(Digest::default(), Digest::plus);
+    let mut detail = serde_json::json!({ "sql": table.select.sql, "text": node.text });
+    if let Some(memory) = &rows.memory {
+        detail["increment"] = serde_json::json!(memory);
+    }
+    if let Some(how) = &rows.how {
+        detail["how"] = how.as_str().into();
+    }
     let mut version = VersionRecord {
         id,
         node: node.name.clone(),
         kind: "table".into(),
         run: building.run.clone(),
         fingerprint,
-        digest: staged.digest,
+        digest: TableDigest::of_sum(&schema, sum).map_err(crate::context::reports)?,
         built_at_us: ctx.now_us(),
         columns: ColumnType::of(&schema),
-        rows: staged.rows,
-        bytes: staged.bytes,
+        rows: files.iter().map(|file| file.rows).sum(),
+        bytes: files.iter().map(|file| file.bytes).sum(),
         delta_version: None,
-        files: Arc::new(staged.files),
+        files: Arc::new(files),
         inputs,
         quarantine,
         quarantined,
         dropped: 0,
-        detail: serde_json::json!({ "sql": table.select.sql }),
+        detail,
     };
     // The same rows as before: the version before keeps its files, and the new ones are not needed.
     if let Some(previous) = previous
         && previous.digest == version.digest
     {
-        stage::discard(ctx, &node.name, &version.files);
         let before = catalog::load(ctx, &previous.id)?;
+        let is_new = |file: &&DataFile| !before.files.iter().any(|other| other.path == file.path);
+        stage::discard(ctx, &node.name, &version.files.iter().filter(is_new).cloned().collect::<Vec<_>>());
         version.files = before.files;
         version.bytes = before.bytes;
     }
@@ -82,12 +91,6 @@ pub(crate) async fn build(
     version.delta_version = Some(committed.map_err(|error| error.report(&format!("table `{}`", node.name)))?);
     ctx.warehouse.state().insert_version(&version).map_err(crate::context::reports)?;
     Ok(version)
-}
-
-/// Starts the node's SELECT; its mistakes are told with their place in the file.
-async fn select(building: &Building<'_>, node: &Node, table: &Table, catalog: &Catalog) -> Result<BatchStream, Report> {
-    let stream = building.ctx.engine.query(catalog, &table.select.sql).await;
-    stream.map_err(|error| select_report(node, &error))
 }
 
 /// The report of a mistake in a node's SELECT, with the word at its place underlined.
@@ -163,7 +166,7 @@ async fn view(
         quarantine: Vec::new(),
         quarantined: 0,
         dropped: 0,
-        detail: serde_json::json!({ "sql": table.select.sql, "view": table.select.sql }),
+        detail: serde_json::json!({ "sql": table.select.sql, "text": node.text, "view": table.select.sql }),
     };
     ctx.warehouse.state().insert_version(&version).map_err(crate::context::reports)?;
     Ok(version)

@@ -58,6 +58,23 @@ impl TableDigest {
         self.rows = self.rows.wrapping_add(part.rows);
     }
 
+    /// The sum of the rows' hashes, without the columns: of disjoint parts of a table, these sums add up.
+    pub fn rows_sum(&self) -> Digest {
+        self.sum
+    }
+
+    /// The digest of a table with these columns and rows of this sum.
+    pub fn of_sum(schema: &Schema, sum: Digest) -> Result<Digest, StoreError> {
+        Ok(Self::new(schema)?.finish().plus(sum))
+    }
+
+    /// The hash of each row.
+    pub fn row_hashes(&mut self, batch: &RecordBatch) -> Result<Vec<Digest>, StoreError> {
+        let mut hashes = Vec::with_capacity(batch.num_rows());
+        self.each_row(batch, |hash| hashes.push(hash))?;
+        Ok(hashes)
+    }
+
     /// How many rows were added.
     pub fn rows(&self) -> u64 {
         self.rows
@@ -69,6 +86,13 @@ impl TableDigest {
     }
 
     fn sum_of(&mut self, batch: &RecordBatch) -> Result<Digest, StoreError> {
+        let mut sum = Digest::default();
+        self.each_row(batch, |hash| sum = sum.plus(hash))?;
+        Ok(sum)
+    }
+
+    /// Calls `take` with the hash of each row.
+    fn each_row(&mut self, batch: &RecordBatch, mut take: impl FnMut(Digest)) -> Result<(), StoreError> {
         let missing = |name: &str| StoreError::Internal { message: format!("rows to digest lack column `{name}`") };
         if batch.num_columns() != self.fields.len() {
             let message = format!("rows to digest have {} columns, not {}", batch.num_columns(), self.fields.len());
@@ -82,15 +106,14 @@ impl TableDigest {
             })
             .collect::<Result<Vec<ArrayRef>, StoreError>>()?;
         let encoders: Vec<Encoder<'_>> = columns.iter().map(Encoder::of).collect();
-        let mut sum = Digest::default();
         for row in 0..batch.num_rows() {
             self.buffer.clear();
             for encoder in &encoders {
                 encoder.encode(row, &mut self.buffer);
             }
-            sum = sum.plus(Digest::of(&self.buffer));
+            take(Digest::of(&self.buffer));
         }
-        Ok(sum)
+        Ok(())
     }
 }
 

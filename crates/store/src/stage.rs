@@ -75,6 +75,8 @@ struct OpenFile {
     writer: ArrowWriter<Vec<u8>>,
     stats: FileStats,
     rows: u64,
+    /// The sum of the rows' hashes of the files before it.
+    before: Digest,
 }
 
 impl std::fmt::Debug for StageWriter {
@@ -128,7 +130,6 @@ impl StageWriter {
     /// Adds rows.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), StoreError> {
         let batch = to_stored(batch)?;
-        self.digest.add(&batch)?;
         let mut at = 0;
         while at < batch.num_rows() {
             let written = self.open.as_ref().map_or(0, |open| open.rows);
@@ -148,9 +149,11 @@ impl StageWriter {
                 let properties = properties(chunk, self.options.row_group_rows);
                 let writer = ArrowWriter::try_new(Vec::new(), self.schema.clone(), Some(properties))
                     .map_err(|error| StoreError::caused(action(), &error))?;
-                none.insert(OpenFile { writer, stats: FileStats::new(&self.schema), rows: 0 })
+                let before = self.digest.rows_sum();
+                none.insert(OpenFile { writer, stats: FileStats::new(&self.schema), rows: 0, before })
             }
         };
+        self.digest.add(chunk)?;
         open.writer.write(chunk).map_err(|error| StoreError::caused(action(), &error))?;
         open.stats.add(chunk);
         open.rows += chunk.num_rows() as u64;
@@ -170,7 +173,9 @@ impl StageWriter {
         StoreError::at(Point::StageFile, action)?;
         block_on(self.store.put(&self.object(&name), Bytes::from(bytes).into()))
             .map_err(|error| StoreError::caused(action(), &error))?;
-        self.files.push(DataFile { path: name, bytes: size, rows: open.rows, stats: Some(open.stats.json()) });
+        let rows_digest = Some(self.digest.rows_sum().minus(open.before));
+        let stats = Some(open.stats.json());
+        self.files.push(DataFile { path: name, bytes: size, rows: open.rows, stats, rows_digest });
         Ok(())
     }
 

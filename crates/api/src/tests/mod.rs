@@ -35,6 +35,9 @@ fn none<T>() -> Result<T, QueryError> {
 
 #[async_trait]
 impl Engine for NoEngine {
+    fn locality(&self, _: &Catalog, _: &str) -> Result<pelton_query::Locality, QueryError> {
+        none()
+    }
     fn analyze(&self, _: &Catalog, _: &str) -> Result<Typed, QueryError> {
         none()
     }

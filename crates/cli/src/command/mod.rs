@@ -1,5 +1,6 @@
 //! One file per command: takes what was asked for, asks the library, hands the answer to `print`.
 
+mod backfill;
 mod check;
 mod completions;
 mod config;
@@ -40,6 +41,7 @@ pub(crate) async fn dispatch(command: Command, session: &Session, out: &Out) -> 
         Command::Plan(args) => plan::plan(&args, session, out).await,
         Command::Run(args) => run::run(&args, session, out).await,
         Command::Test(args) => test::test(&args, session, out).await,
+        Command::Backfill(args) => backfill::backfill(&args, session, out).await,
         Command::Show(args) => show::show(&args, session, out),
         Command::Query(args) => query::query(&args, session, out).await,
         Command::Graph(args) => graph::graph(&args, session, out),

@@ -49,6 +49,12 @@ pub(crate) fn planned(planned: &Planned, style: Style) -> String {
             step.reason.as_str().into(),
         ]);
     }
+    let suggestions = planned.steps.iter().filter_map(|step| {
+        let suggestion = step.suggestion.as_ref()?;
+        Some(format!("{} `{}`: {suggestion}\n", style.cyan("hint:"), step.node))
+    });
+    let suggestions: String = suggestions.collect();
+    let suggestions = if suggestions.is_empty() { suggestions } else { format!("\n{suggestions}") };
     let changing = planned.steps.iter().filter(|step| step.action != StepAction::Skip).count();
     let now = match planned.publication {
         Some(id) => format!("`{}` is at publication {id}", planned.environment),
@@ -64,7 +70,7 @@ pub(crate) fn planned(planned: &Planned, style: Style) -> String {
     let all = words::counted(planned.steps.len() as u64, "node");
     match changing {
         0 => format!("{}\nnothing to do for {all}; {now}\n", sheet.text(style)),
-        _ => format!("{}\na run would look into {changing} of {all}; {now}\n", sheet.text(style)),
+        _ => format!("{}\na run would look into {changing} of {all}; {now}\n{suggestions}", sheet.text(style)),
     }
 }
 
@@ -175,7 +181,47 @@ pub(crate) fn decisions(node: &NodeName, decisions: &[PastDecision], style: Styl
             Cell::painted(format!("run {}", past.run), style.dim(&format!("run {}", past.run))),
         ]);
     }
-    sheet.text(style)
+    let mut text = sheet.text(style);
+    // What differed is told of the newest decision; that of earlier ones is in the JSON.
+    if let Some(newest) = decisions.first() {
+        text.push_str(&differences(&newest.decision.detail, style));
+    }
+    text
+}
+
+/// The inputs and the lines that made a node be built.
+fn differences(detail: &Value, style: Style) -> String {
+    const LINES_SHOWN_MAX: usize = 40;
+    let mut text = String::new();
+    let list = |name: &str| detail[name].as_array().cloned().unwrap_or_default();
+    let mut inputs = Sheet::new().indent(2);
+    for input in list("inputs") {
+        let word = |key: &str| input[key].as_str().unwrap_or("(removed)").to_string();
+        let rows = |key: &str| input[key].as_u64().map_or("?".into(), words::count);
+        inputs.row([
+            word("node"),
+            format!("{} -> {}", word("before"), word("now")),
+            format!("{} -> {} rows", rows("rows_before"), rows("rows_now")),
+        ]);
+    }
+    let inputs = inputs.text(style);
+    if !inputs.is_empty() {
+        text.push_str(&format!("\nwhat it reads\n{inputs}"));
+    }
+    let diff = list("diff");
+    if !diff.is_empty() {
+        text.push_str("\nits file\n");
+    }
+    for line in diff.iter().take(LINES_SHOWN_MAX) {
+        let sign = line["sign"].as_str().unwrap_or_default();
+        let told = format!("{sign} {}", words::visible(line["text"].as_str().unwrap_or_default()));
+        let told = if sign == "-" { style.red(&told) } else { style.green(&told) };
+        text.push_str(&format!("  {told}\n"));
+    }
+    if diff.len() > LINES_SHOWN_MAX {
+        text.push_str(&format!("  and {} lines more\n", diff.len() - LINES_SHOWN_MAX));
+    }
+    text
 }
 
 fn is_good(action: &str) -> bool {
@@ -304,6 +350,7 @@ mod tests {
             kind,
             action,
             reason: reason.into(),
+            suggestion: None,
         };
         let steps = vec![
             step("orders", "source", StepAction::Skip, "its files are unchanged"),

@@ -165,6 +165,11 @@ fn age_limit(condition: &Expr) -> Option<i64> {
         Expr::Literal(literal, _) => literal,
         _ => return None,
     };
+    interval_us(literal)
+}
+
+/// The microseconds of an interval, when they are always the same; a month is none of them.
+pub(crate) fn interval_us(literal: &ScalarValue) -> Option<i64> {
     const DAY_US: i64 = 86_400_000_000;
     match literal {
         ScalarValue::IntervalMonthDayNano(Some(value)) if value.months == 0 => {
@@ -206,14 +211,14 @@ fn as_type_of(expr: Expr, other: &Expr, join: &Join) -> Result<Expr> {
 /// The as-of join in a logical plan. The output is all left columns, then all right columns.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct AsOfNode {
-    left: Arc<LogicalPlan>,
-    right: Arc<LogicalPlan>,
-    keys: Vec<(Expr, Expr)>,
-    left_time: Expr,
-    right_time: Expr,
+    pub(crate) left: Arc<LogicalPlan>,
+    pub(crate) right: Arc<LogicalPlan>,
+    pub(crate) keys: Vec<(Expr, Expr)>,
+    pub(crate) left_time: Expr,
+    pub(crate) right_time: Expr,
     /// From when on the right row may be used.
     visible_at: Expr,
-    ttl_us: Option<i64>,
+    pub(crate) ttl_us: Option<i64>,
     schema: DFSchemaRef,
 }
 

@@ -64,6 +64,7 @@ fn feature_table(entity: &[&str], time: &str) -> Node {
         Body::Table(Box::new(Table {
             select: select(),
             build: Build::Full,
+            increment: Default::default(),
             entity: entity.iter().map(|name| spanned(name)).collect(),
             time: Some(spanned(time)),
             known_at: None,

@@ -7,6 +7,7 @@ mod cases;
 mod crash;
 mod demo;
 mod failure;
+mod incremental;
 mod learning;
 mod limits;
 mod pipes;

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use pelton_base::{NodeName, RunId};
 use pelton_project::{Body, Build, Check, Node, OnFail, Rule, Select, Table, Tolerance};
 use pelton_query::{
-    BatchStream, Catalog, Commit, Engine, QueryError, Relation, RowProgram, TableFiles, TableLocation, Typed, stream_of,
+    BatchStream, Catalog, Commit, Engine, Locality, QueryError, Relation, RowProgram, TableFiles, TableLocation, Typed,
+    stream_of,
 };
 use std::sync::{Arc, Mutex};
 
@@ -17,6 +18,7 @@ fn node() -> Node {
     let table = Table {
         select: Select { sql: "select 1".into(), offset: 0, normal: "select 1".into() },
         build: Build::Full,
+        increment: Default::default(),
         entity: Vec::new(),
         time: None,
         known_at: None,
@@ -64,6 +66,10 @@ struct Rote {
 
 #[async_trait]
 impl Engine for Rote {
+    fn locality(&self, _: &Catalog, _: &str) -> Result<Locality, QueryError> {
+        Err(QueryError::Unsupported { message: "locality".into() })
+    }
+
     fn analyze(&self, _: &Catalog, sql: &str) -> Result<Typed, QueryError> {
         let answer = self.answers.iter().find(|(part, _)| sql.contains(part)).expect("an answer is known");
         answer.1.clone().map(|batch| Typed { schema: batch.schema(), volatile: Vec::new() })

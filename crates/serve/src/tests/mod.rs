@@ -14,7 +14,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pelton_base::{Digest, NodeName, Report, VersionId};
 use pelton_project::{MissingRule, Task};
 use pelton_query::{
-    BatchStream, Catalog, Commit, Engine, QueryError, Relation, RowProgram, TableFiles, TableLocation, Typed, stream_of,
+    BatchStream, Catalog, Commit, Engine, Locality, QueryError, Relation, RowProgram, TableFiles, TableLocation, Typed,
+    stream_of,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -132,6 +133,10 @@ impl RowProgram for Product {
 
 #[async_trait]
 impl Engine for FakeEngine {
+    fn locality(&self, _: &Catalog, _: &str) -> Result<Locality, QueryError> {
+        Err(QueryError::Unsupported { message: "locality".into() })
+    }
+
     fn analyze(&self, _: &Catalog, _: &str) -> Result<Typed, QueryError> {
         Err(QueryError::Unsupported { message: "analyze".into() })
     }

@@ -57,6 +57,7 @@ fn version(run: &RunId, node: &str, id: &str) -> VersionRecord {
             bytes: 1_234,
             rows: 10,
             stats: Some("{\"numRecords\":10}".into()),
+            rows_digest: None,
         }]),
         inputs: vec![(NodeName::new("raw"), VersionId("0123456789ab".into()))],
         quarantine: vec![],

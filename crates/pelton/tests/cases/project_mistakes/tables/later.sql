@@ -1,4 +1,4 @@
 /* pelton
-build = "merge"
+schedule = "1 day"
 */
 select order_id from orders

@@ -1,0 +1,6 @@
+/* pelton
+build = "merge"
+key = "customer"
+delete = "statu = 'closed'"
+*/
+select customer, amount from orders

@@ -1,0 +1,102 @@
+//! `backfill`: an interval table gets times that lie before its `start`, a part of them at a time. Each part is a version of its own, so a
+//! backfill that is stopped goes on where it was; only the last one is published.
+
+use crate::context::{Context, reports};
+use crate::outcome::RunOptions;
+use crate::run::Building;
+use crate::{fingerprint, increment, table};
+use pelton_base::{NodeName, Report, Reports, format_time_us};
+use pelton_project::{Body, Build, Node, Table};
+use pelton_store::{VersionHead, VersionRecord};
+
+/// How many parts a backfill has at most: what is lost when it is stopped is one of them.
+const PARTS_MAX: i64 = 12;
+
+/// Which times an interval table is to get.
+#[derive(Debug, Clone)]
+pub struct Backfill {
+    /// The table.
+    pub node: NodeName,
+    /// The first microsecond, since the epoch.
+    pub from_us: i64,
+    /// The microsecond after the last.
+    pub to_us: i64,
+}
+
+/// What to run to backfill a table: the table, and all that reads it.
+pub fn backfill(ctx: &Context, options: RunOptions, backfill: Backfill) -> Result<RunOptions, Reports> {
+    let name = &backfill.node;
+    let Some(node) = ctx.project.nodes.get(name) else {
+        let known = ctx.project.nodes.keys().map(NodeName::as_str);
+        let report = Report::error("unknown-node", format!("there is no node `{name}`"));
+        return Err(report.suggest(name.as_str(), known).into());
+    };
+    match &node.body {
+        Body::Table(table) if table.build == Build::Interval => {}
+        _ => {
+            let report = Report::error("wrong-kind", format!("`{name}` has no intervals that could be backfilled"));
+            return Err(report.at(node.place()).note("a table built `interval` has some").into());
+        }
+    }
+    if backfill.from_us >= backfill.to_us {
+        let (from, to) = (format_time_us(backfill.from_us), format_time_us(backfill.to_us));
+        return Err(Report::error("invalid-argument", format!("`--from {from}` is not before `--to {to}`")).into());
+    }
+    Ok(RunOptions { select: vec![format!("{name}+")], backfill: Some(backfill), ..options })
+}
+
+/// Builds the parts that are not there yet; gives the last version, and what was done, or why nothing was.
+pub(crate) async fn build(
+    building: &Building<'_>,
+    (node, table): (&Node, &Table),
+    current: Option<&VersionHead>,
+    backfill: &Backfill,
+) -> Result<(Option<VersionRecord>, String), Reports> {
+    let ctx = building.ctx;
+    let Some(wanted) = fingerprint::of_node(&ctx.project, node, building.heads()) else {
+        return Err(Report::error("node-failed", format!("`{}` reads a node that has no version", node.name)).into());
+    };
+    // The newest of what was built from exactly this: a backfill that was stopped left it.
+    let begun = ctx.warehouse.state().head_by_fingerprint(&node.name, wanted).map_err(reports)?;
+    let mut before = begun.or_else(|| current.cloned());
+    let parts = parts(table, backfill);
+    let all = parts.len();
+    let (mut last, mut built) = (None, 0);
+    for (at, part) in parts.into_iter().enumerate() {
+        if let Some(head) = before.as_ref().filter(|head| head.fingerprint == wanted)
+            && increment::has_times(ctx, head, table, part)?
+        {
+            continue;
+        }
+        building.progress(&node.name, format!("backfilling part {} of {all}", at + 1));
+        let version = table::build(building, node, table, wanted, before.as_ref(), Some(part)).await?;
+        before = Some(version.head());
+        last = Some(version);
+        built += 1;
+    }
+    let current = current.map(|head| &head.id);
+    match (last, before) {
+        (Some(version), _) if all == built => Ok((Some(version), format!("{built} parts were backfilled"))),
+        (Some(version), _) => {
+            Ok((Some(version), format!("{built} of {all} parts were backfilled, the others were there")))
+        }
+        (None, Some(head)) if current != Some(&head.id) => {
+            let version = crate::catalog::load(ctx, &head.id)?;
+            Ok((Some(version), "an earlier backfill built these times".into()))
+        }
+        _ => Ok((None, "it has these times".into())),
+    }
+}
+
+/// The range in parts of whole intervals.
+fn parts(table: &Table, backfill: &Backfill) -> Vec<(i64, i64)> {
+    let grain_us = table.increment.interval_us.unwrap_or(1).max(1);
+    let from = backfill.from_us - backfill.from_us.rem_euclid(grain_us);
+    let count = (backfill.to_us - from + grain_us - 1) / grain_us;
+    let each_us = (count + PARTS_MAX - 1) / PARTS_MAX * grain_us;
+    let end = from + count * grain_us;
+    (0..PARTS_MAX)
+        .map(|part| (from + part * each_us, (from + (part + 1) * each_us).min(end)))
+        .filter(|(from, to)| from < to)
+        .collect()
+}

@@ -1,0 +1,183 @@
+//! The stored tables that a table comes from, through views, and which of their rows changed since it was built.
+
+use super::intervals::Times;
+use super::{Before, Memory, Stop, Work};
+use crate::run::Building;
+use crate::{catalog, fingerprint, stage};
+use pelton_base::{Digest, NodeName, Report, VersionId};
+use pelton_project::{Node, Table};
+use pelton_query::{Catalog, DataFile, Relation, sql};
+use pelton_store::VersionRecord;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What a table is built from.
+pub(crate) struct Base {
+    /// The SQL and settings of the table, and of the views and models that it reads.
+    pub(crate) recipe: Digest,
+    /// The versions of stored tables.
+    pub(crate) tables: BTreeMap<NodeName, VersionId>,
+}
+
+impl Base {
+    pub(crate) fn of(building: &Building<'_>, node: &Node, table: &Table) -> Result<Self, Report> {
+        let mut recipe = vec![
+            fingerprint::FORMAT.to_string(),
+            node.name.to_string(),
+            table.select.normal.clone(),
+            fingerprint::table_settings(table),
+        ];
+        let mut tables = BTreeMap::new();
+        let reads = node.reads.iter().map(|(name, _)| name).filter(|name| !node.checked_with.contains(*name));
+        let mut waiting: Vec<NodeName> = reads.cloned().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(name) = waiting.pop() {
+            let Some(id) = building.versions().get(&name).filter(|_| seen.insert(name.clone())) else { continue };
+            let head = building.ctx.warehouse.state().version_head(id).map_err(|error| error.report())?;
+            if head.is_some_and(|head| head.kind == "model") {
+                recipe.push(format!("{name} {id}"));
+                continue;
+            }
+            let version = catalog::load(building.ctx, id)?;
+            match version.detail.get("view").and_then(|view| view.as_str()) {
+                Some(sql) => {
+                    recipe.push(format!("{name} {sql}"));
+                    waiting.extend(version.inputs.iter().map(|(name, _)| name.clone()));
+                }
+                None => {
+                    tables.insert(name, id.clone());
+                }
+            }
+        }
+        // The order in which views are met depends on what reads them.
+        recipe[4..].sort();
+        Ok(Base { recipe: Digest::of_parts(recipe.iter().map(String::as_str)), tables })
+    }
+
+    pub(crate) fn memory(&self, times: Times) -> Memory {
+        let Times { ranges, backfilled } = times;
+        Memory { recipe: self.recipe, base: self.tables.clone(), ranges, backfilled }
+    }
+
+    /// Those of `inputs` whose rows changed since `before`.
+    pub(crate) fn changed(
+        &self,
+        work: &Work<'_>,
+        before: &Before,
+        inputs: &BTreeSet<String>,
+    ) -> Result<Vec<Changed>, Stop> {
+        let state = work.building.ctx.warehouse.state();
+        let mut changed = Vec::new();
+        for name in inputs {
+            let Some((name, now)) = self.tables.get_key_value(name.as_str()) else { continue };
+            let Some(then) = before.memory.base.get(name) else {
+                return Err(Stop::Anew(format!("it did not read `{name}` before")));
+            };
+            if then == now {
+                continue;
+            }
+            let now = catalog::load(work.building.ctx, now)?;
+            let Some(then) = state.version(then)? else {
+                return Err(Stop::Anew(format!("the version of `{name}` that it was built from was removed")));
+            };
+            if then.digest != now.digest {
+                changed.push(Changed::of(work, &then, &now));
+            }
+        }
+        Ok(changed)
+    }
+}
+
+/// A table whose rows changed.
+pub(crate) struct Changed {
+    pub(crate) name: String,
+    now: VersionRecord,
+    added: Vec<DataFile>,
+    removed: Vec<DataFile>,
+    folder: String,
+}
+
+impl Changed {
+    fn of(work: &Work<'_>, then: &VersionRecord, now: &VersionRecord) -> Self {
+        let paths = |files: &[DataFile]| files.iter().map(|file| file.path.clone()).collect::<BTreeSet<String>>();
+        let (had, has) = (paths(&then.files), paths(&now.files));
+        let without = |files: &[DataFile], other: &BTreeSet<String>| {
+            files.iter().filter(|file| !other.contains(&file.path)).cloned().collect::<Vec<_>>()
+        };
+        Changed {
+            name: now.node.to_string(),
+            added: without(&now.files, &had),
+            removed: without(&then.files, &has),
+            folder: work.building.ctx.warehouse.table(&now.node).0,
+            now: now.clone(),
+        }
+    }
+
+    /// Whether it only got rows.
+    pub(crate) fn only_grew(&self) -> bool {
+        self.removed.is_empty()
+    }
+
+    /// Its new files alone.
+    pub(crate) fn added(&self) -> Relation {
+        self.files(&self.added)
+    }
+
+    fn files(&self, files: &[DataFile]) -> Relation {
+        Relation::Files { schema: self.now.schema(), folder: self.folder.clone(), files: Arc::new(files.to_vec()) }
+    }
+
+    /// Binds the rows that it has now and had not, and those that it had and has no more; gives a SELECT of `columns` of them.
+    pub(crate) fn rows(&self, catalog: &mut Catalog, columns: &[&str]) -> String {
+        let (added, removed) = (format!("pelton_added_{}", self.name), format!("pelton_removed_{}", self.name));
+        let list = sql::idents(columns.iter().copied());
+        catalog.relations.insert(added.clone(), self.added());
+        if self.removed.is_empty() {
+            return format!("select {list} from {added}");
+        }
+        catalog.relations.insert(removed.clone(), self.files(&self.removed));
+        let schema = self.now.schema();
+        if schema.fields().iter().any(|field| field.data_type().is_nested()) {
+            // Without taking rows away that are in both, more than what changed is built, which is right too.
+            return format!("select {list} from {added} union all select {list} from {removed}");
+        }
+        let all = sql::idents(schema.fields().iter().map(|field| field.name().as_str()));
+        format!(
+            "select {list} from (select *, 1 as pelton_sign from {added} union all select *, -1 as pelton_sign from {removed}) \
+             as pelton_both group by {all} having sum(pelton_sign) <> 0"
+        )
+    }
+}
+
+/// A catalog with the inputs in `names` bound to nothing but the new files of those that changed.
+pub(crate) fn grown(work: &Work<'_>, names: &BTreeSet<String>, changed: &[Changed]) -> Catalog {
+    let mut catalog = work.catalog.clone();
+    for name in names {
+        let relation = match (changed.iter().find(|changed| changed.name == *name), catalog.relations.get(name)) {
+            (Some(changed), _) => changed.added(),
+            (None, Some(Relation::Files { schema, folder, .. })) => {
+                Relation::Files { schema: schema.clone(), folder: folder.clone(), files: Arc::default() }
+            }
+            _ => continue,
+        };
+        catalog.relations.insert(name.clone(), relation);
+    }
+    catalog
+}
+
+/// The name under which a restricted input stays whole.
+pub(crate) fn whole_name(input: &str) -> String {
+    format!("pelton_whole_{input}")
+}
+
+/// Restricts an input to the rows of a SELECT over its [`whole_name`].
+pub(crate) fn restrict(catalog: &mut Catalog, input: &str, select: String) {
+    if let Some(relation) = catalog.relations.insert(input.to_string(), Relation::View(select)) {
+        catalog.relations.insert(whole_name(input), relation);
+    }
+}
+
+/// Deletes files that a build staged and does not need.
+pub(crate) fn discard(work: &Work<'_>, files: &[DataFile]) {
+    stage::discard(work.building.ctx, &work.node.name, files);
+}

@@ -1,0 +1,240 @@
+//! `merge` and `history`: the keys that changed rows of the input touch are built anew, the rows of other keys stay.
+//!
+//! A merge without `delete` over a SELECT that is a sum over its inputs needs only the new rows: of the row that a key has and those that
+//! came, the newest is the newest of all. Otherwise the touched keys are built from all input rows with these keys.
+
+use super::base::{Base, Changed, grown, restrict, whole_name};
+use super::intervals::Times;
+use super::replace::{self, Left, Mask, discard_on_stop, internal};
+use super::{Before, Rows, Stop, Work};
+use crate::shape;
+use arrow::array::{Array, BooleanArray, RecordBatch};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{Schema, SchemaRef};
+use futures::StreamExt;
+use pelton_base::{Digest, thousands};
+use pelton_project::Build;
+use pelton_query::{Catalog, Locality, QueryError, Relation, sql};
+use pelton_store::TableDigest;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Up to so many keys a table is not built anew, however small it is.
+const TOUCHED_MIN: u64 = 100_000;
+
+/// The share of a table's rows from which on building it anew is less work than finding the rows that stay.
+const TOUCHED_SHARE: u64 = 3;
+
+const TOUCHED: &str = "pelton_touched";
+const BEFORE: &str = "pelton_before";
+
+pub(crate) async fn build(work: &Work<'_>, base: &Base, before: &Before) -> Result<Rows, Stop> {
+    let locality = work.locality(&work.sql)?;
+    let changed = base.changed(work, before, &locality.inputs)?;
+    let keys: Vec<&str> = work.table.increment.key.iter().map(|key| key.value.as_str()).collect();
+    let most = TOUCHED_MIN.max(before.version.rows / TOUCHED_SHARE);
+    let mut catalog = work.catalog.clone();
+    let (touched, sql) = match newest_of(work, &changed)? {
+        Some(new_rows) => {
+            let mut touched = Touched::new(work, &keys, most);
+            touched
+                .take(
+                    work,
+                    &new_rows,
+                    &format!("select {} from {} as pelton_rows", idents(&keys), shape::nested(&work.table.select.sql)),
+                )
+                .await?;
+            let (columns, table) = (&work.selected, work.table);
+            catalog = new_rows.with(BEFORE, work.relation(&before.version.files));
+            let all = idents(&columns.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>());
+            let rows = format!(
+                "(select {all} from {} as pelton_new union all {})",
+                shape::nested(&table.select.sql),
+                touched.rows_of(BEFORE, &keys, &all)
+            );
+            (touched, shape::merge(table, columns, &rows))
+        }
+        None => {
+            let keys = bound_keys(&keys, &locality, &changed)?;
+            let touched = touched_by(work, &keys, &locality, &changed, most).await?;
+            for input in &locality.inputs {
+                if let Some(columns) = columns_in(&locality, &keys, input) {
+                    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+                    restrict(&mut catalog, input, touched.rows_of(&whole_name(input), &columns, "pelton_all.*"));
+                }
+            }
+            let sql = touched.rows_of(&shape::nested(&work.sql), &keys, "pelton_all.*");
+            (touched, sql)
+        }
+    };
+    let how = Some(format!("{} {} built", thousands(touched.rows), if touched.rows == 1 { "key" } else { "keys" }));
+    let memory = Some(base.memory(Times::default()));
+    let schema = work.schema.clone();
+    if touched.rows == 0 {
+        return Ok(Rows { schema, files: before.version.files.to_vec(), staged: Vec::new(), how, memory });
+    }
+    work.building.progress(&work.node.name, format!("building {} keys", thousands(touched.rows)));
+    catalog.relations.insert(TOUCHED.into(), touched.relation());
+    let new = work.stage(&catalog, &sql, "").await?;
+    let left = untouched(work, before, &touched).await;
+    let (files, staged) = discard_on_stop(work, &new, left)?.with(new);
+    Ok(Rows { schema, files, staged, how, memory })
+}
+
+/// The inputs' new rows, when the newest of them and of the table's own rows is the newest of all.
+fn newest_of(work: &Work<'_>, changed: &[Changed]) -> Result<Option<Catalog>, Stop> {
+    let table = work.table;
+    if table.build != Build::Merge || table.time.is_none() || table.increment.delete.is_some() {
+        return Ok(None);
+    }
+    let Ok(additive) = work.locality(&table.select.sql)?.additive else { return Ok(None) };
+    let is_growth = changed.iter().all(|input| additive.contains(&input.name) && input.only_grew());
+    Ok(is_growth.then(|| grown(work, &additive, changed)))
+}
+
+/// The key columns that every changed input has.
+fn bound_keys<'a>(keys: &[&'a str], locality: &Locality, changed: &[Changed]) -> Result<Vec<&'a str>, Stop> {
+    let mut bound = keys.to_vec();
+    for input in changed {
+        bound.retain(|key| column_in(locality, key, &input.name).is_some());
+        if bound.is_empty() {
+            return Err(Stop::Anew(format!("`{}` changed, and the SQL does not tie its rows to a key", input.name)));
+        }
+    }
+    Ok(bound)
+}
+
+/// The one column of an input that has the value of a column of the result.
+fn column_in<'a>(locality: &'a Locality, key: &str, input: &str) -> Option<&'a str> {
+    let mut origins = locality.column(key)?.origins.iter().filter(|origin| origin.input == input);
+    match (origins.next(), origins.next()) {
+        (Some(origin), None) if origin.is_equal() => Some(&origin.column),
+        _ => None,
+    }
+}
+
+fn columns_in(locality: &Locality, keys: &[&str], input: &str) -> Option<Vec<String>> {
+    keys.iter().map(|key| column_in(locality, key, input).map(str::to_string)).collect()
+}
+
+/// The keys of all rows that changed.
+async fn touched_by(
+    work: &Work<'_>,
+    keys: &[&str],
+    locality: &Locality,
+    changed: &[Changed],
+    most: u64,
+) -> Result<Touched, Stop> {
+    let mut touched = Touched::new(work, keys, most);
+    for input in changed {
+        let Some(columns) = columns_in(locality, keys, &input.name) else { continue };
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        let mut catalog = Catalog::default();
+        let select = input.rows(&mut catalog, &columns);
+        touched.take(work, &catalog, &select).await?;
+    }
+    Ok(touched)
+}
+
+/// The files of the version before without the rows of touched keys.
+async fn untouched(work: &Work<'_>, before: &Before, touched: &Touched) -> Result<Left, Stop> {
+    work.building.progress(&work.node.name, "finding the rows that are replaced");
+    let columns: Vec<String> = touched.schema.fields().iter().map(|field| field.name().clone()).collect();
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    replace::without(work, &before.version.files, &columns, |_| true, touched.mask()).await
+}
+
+fn idents(names: &[&str]) -> String {
+    sql::idents(names.iter().copied())
+}
+
+/// Distinct keys.
+struct Touched {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+    hashes: Arc<HashSet<Digest>>,
+    rows: u64,
+    most: u64,
+}
+
+impl Touched {
+    fn new(work: &Work<'_>, keys: &[&str], most: u64) -> Self {
+        let fields: Vec<_> = keys.iter().filter_map(|key| work.schema.field_with_name(key).ok().cloned()).collect();
+        let schema = Arc::new(Schema::new(fields));
+        Touched { schema, batches: Vec::new(), hashes: Arc::default(), rows: 0, most }
+    }
+
+    /// Adds the keys that a SELECT gives, in the order of the key's columns.
+    async fn take(&mut self, work: &Work<'_>, catalog: &Catalog, select: &str) -> Result<(), Stop> {
+        let stream = work.building.ctx.engine.query(catalog, select).await.map_err(|error| work.failed(&error))?;
+        let mut batches = stream.batches;
+        while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(|error| work.failed(&error))?;
+            self.add(work, &batch)?;
+            if self.rows > self.most {
+                return Err(Stop::Anew(format!("more than {} keys are touched", thousands(self.most))));
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, work: &Work<'_>, batch: &RecordBatch) -> Result<(), Stop> {
+        if batch.columns().iter().any(|column| column.null_count() > 0) {
+            return Err(Stop::Anew("a changed row has no key".into()));
+        }
+        let failed = |error: arrow::error::ArrowError| work.failed(&internal(&error));
+        let columns = batch.columns().iter().zip(self.schema.fields());
+        let columns = columns.map(|(column, field)| cast(column, field.data_type())).collect::<Result<Vec<_>, _>>();
+        let batch = RecordBatch::try_new(self.schema.clone(), columns.map_err(failed)?).map_err(failed)?;
+        let hashes = TableDigest::new(&self.schema)?.row_hashes(&batch)?;
+        let known = Arc::make_mut(&mut self.hashes);
+        let is_new: BooleanArray = hashes.into_iter().map(|hash| Some(known.insert(hash))).collect();
+        let batch = filter_record_batch(&batch, &is_new).map_err(failed)?;
+        self.rows += batch.num_rows() as u64;
+        if batch.num_rows() > 0 {
+            self.batches.push(batch);
+        }
+        Ok(())
+    }
+
+    fn relation(&self) -> Relation {
+        Relation::Batches(self.schema.clone(), self.batches.clone())
+    }
+
+    /// A SELECT of `what` of those rows of a relation, there called `pelton_all`, whose `columns` are a touched key.
+    fn rows_of(&self, relation: &str, columns: &[&str], what: &str) -> String {
+        let pairs = self.schema.fields().iter().zip(columns);
+        let on: Vec<String> = pairs
+            .map(|(key, column)| {
+                format!(
+                    "pelton_touched.{} = pelton_all.{}",
+                    sql::ident(&format!("pelton_key_{}", key.name())),
+                    sql::ident(column)
+                )
+            })
+            .collect();
+        let renamed =
+            self.schema.fields().iter().map(|key| {
+                format!("{} as {}", sql::ident(key.name()), sql::ident(&format!("pelton_key_{}", key.name())))
+            });
+        // The keys come first: they are what a hash table is made of.
+        format!(
+            "select {what} from (select {} from {TOUCHED}) as pelton_touched join {relation} as pelton_all on {}",
+            renamed.collect::<Vec<_>>().join(", "),
+            on.join(" and ")
+        )
+    }
+
+    /// Marks the rows that have one of the keys.
+    fn mask(&self) -> Mask {
+        let (schema, hashes) = (self.schema.clone(), self.hashes.clone());
+        Arc::new(move |batch| {
+            let columns = schema.fields().iter().map(|field| batch.column_by_name(field.name()).cloned());
+            let columns: Vec<_> = columns.collect::<Option<_>>().ok_or_else(|| internal(&"a key column is missing"))?;
+            let keys = RecordBatch::try_new(schema.clone(), columns).map_err(|error| internal(&error))?;
+            let digest = TableDigest::new(&schema).and_then(|mut digest| digest.row_hashes(&keys));
+            let rows = digest.map_err(|error| QueryError::Internal { message: error.to_string() })?;
+            Ok(rows.iter().map(|hash| Some(hashes.contains(hash))).collect())
+        })
+    }
+}

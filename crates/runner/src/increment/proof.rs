@@ -1,0 +1,166 @@
+//! What is asked of an incremental table before it runs: its columns, and that the SQL allows its build at all.
+
+use crate::shape;
+use pelton_base::{Place, Report, Reports};
+use pelton_project::{Build, Node, Spanned, Table};
+use pelton_query::{Catalog, Engine, LocalColumn, Locality, QueryError, types};
+
+use arrow::datatypes::{DataType, Field, SchemaRef};
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// Checks an incremental table whose SELECT has the columns `selected`; gives the columns of the table.
+///
+/// Fails with `unknown-column`, `type-mismatch`, `invalid-value`, the mistakes of `delete`, and `not-incremental`.
+pub(crate) fn check(
+    engine: &dyn Engine,
+    catalog: &Catalog,
+    node: &Node,
+    table: &Table,
+    (selected, volatile): (&SchemaRef, &[String]),
+) -> Result<SchemaRef, Reports> {
+    let mut mistakes = Reports::default();
+    for column in table.increment.key.iter().chain(&table.increment.track) {
+        has(node, selected, column, |kind| !kind.is_nested(), "a key or a tracked column", &mut mistakes);
+    }
+    if let Some(column) = &table.time {
+        let takes_dates = table.build != Build::History;
+        let is_time =
+            |kind: &DataType| matches!(kind, DataType::Timestamp(..)) || (takes_dates && *kind == DataType::Date32);
+        has(node, selected, column, is_time, "a time", &mut mistakes);
+    }
+    if table.build == Build::History {
+        for name in [shape::VALID_FROM, shape::VALID_TO, shape::IS_CURRENT] {
+            if selected.field_with_name(name).is_ok() {
+                let message = format!("table `{}` selects `{name}`, a column that a history adds", node.name);
+                mistakes
+                    .push(Report::error("invalid-name", message).at(node.place()).hint("name it otherwise with AS"));
+            }
+        }
+    }
+    if mistakes.has_errors() {
+        return Err(mistakes);
+    }
+    let sql = shape::of_table(table, selected, 0);
+    let schema = match engine.analyze(catalog, &sql) {
+        Ok(typed) => typed.schema,
+        Err(error) => return Err(delete_report(node, table, &error).into()),
+    };
+    if !volatile.is_empty() && !table.deterministic {
+        let why = format!("it depends on more than its inputs ({})", volatile.join(", "));
+        return Err(refused(node, table, &why).into());
+    }
+    let report = |error: QueryError| Reports::from(crate::table::select_report(node, &error));
+    match table.build {
+        Build::Append => {
+            if let Err(why) = engine.locality(catalog, &sql).map_err(report)?.additive {
+                return Err(refused(node, table, &why).into());
+            }
+        }
+        Build::Merge | Build::History if table.build == Build::Merge || table.time.is_some() => {
+            let locality = engine.locality(catalog, &sql).map_err(report)?;
+            let is_bound = |column: &&LocalColumn| {
+                table.increment.key.iter().any(|key| key.value == column.name)
+                    && column.origins.iter().any(pelton_query::Origin::is_equal)
+            };
+            let is_sum = || {
+                table.build == Build::Merge
+                    && engine.locality(catalog, &table.select.sql).is_ok_and(|locality| locality.additive.is_ok())
+            };
+            if locality.columns.iter().find(is_bound).is_none() && !is_sum() {
+                return Err(refused(node, table, "no key is a column of what it reads").into());
+            }
+        }
+        Build::Interval => interval(node, table, &engine.locality(catalog, &sql).map_err(report)?, selected)?,
+        _ => {}
+    }
+    Ok(schema)
+}
+
+fn interval(node: &Node, table: &Table, locality: &Locality, selected: &SchemaRef) -> Result<(), Report> {
+    let Some(time) = &table.time else { return Ok(()) };
+    let origins = locality.column(&time.value).map_or(&[][..], |column| &column.origins);
+    if origins.is_empty() {
+        let why = format!("`{}` is no time of what it reads, rounded down or as it is", time.value);
+        return Err(refused(node, table, &why));
+    }
+    let interval_us = table.increment.interval_us.unwrap_or(DAY_US);
+    if selected.field_with_name(&time.value).is_ok_and(|field| *field.data_type() == DataType::Date32)
+        && interval_us % DAY_US != 0
+    {
+        let message = format!("`{}` is a date, so intervals of `{}` are whole days", time.value, node.name);
+        return Err(Report::error("invalid-value", message).at(node.place()).hint("set `interval = \"1 day\"`"));
+    }
+    let proven = origins.iter().map(|origin| origin.before_us).filter(|us| *us != i64::MAX).max().unwrap_or(0);
+    if let Some(lookback_us) = table.increment.lookback_us.filter(|lookback_us| *lookback_us < proven) {
+        let message = format!("`lookback` of table `{}` is shorter than what its SELECT looks back", node.name);
+        let said = |us: i64| format!("{} seconds", pelton_base::thousands((us / 1_000_000) as u64));
+        return Err(Report::error("invalid-value", message)
+            .at(node.place())
+            .note(format!("the SQL looks back {}, `lookback` is {}", said(proven), said(lookback_us)))
+            .hint("leave `lookback` out: the SQL tells"));
+    }
+    Ok(())
+}
+
+fn refused(node: &Node, table: &Table, why: &str) -> Report {
+    let word = table.build.word();
+    let message = format!("table `{}` cannot be built `{word}`: {why}", node.name);
+    let report = Report::error("not-incremental", message).at(node.place());
+    report.note("an incremental build has to give the rows that a full one gives").hint("set `build = \"full\"`")
+}
+
+fn has(
+    node: &Node,
+    schema: &SchemaRef,
+    column: &Spanned<String>,
+    fits: impl Fn(&DataType) -> bool,
+    role: &str,
+    mistakes: &mut Reports,
+) {
+    let place = node.place_at(column.span);
+    match schema.field_with_name(&column.value) {
+        Err(_) => {
+            let message = format!("table `{}` has no column `{}`", node.name, column.value);
+            let known = schema.fields().iter().map(|field: &std::sync::Arc<Field>| field.name().as_str());
+            mistakes.push(Report::error("unknown-column", message).at(place).suggest(&column.value, known));
+        }
+        Ok(field) if !fits(field.data_type()) => {
+            let found = types::name(field.data_type());
+            let message = format!("`{}` of table `{}` is {found}, which cannot be {role}", column.value, node.name);
+            mistakes.push(Report::error("type-mismatch", message).at(place));
+        }
+        Ok(_) => {}
+    }
+}
+
+/// A mistake in the shape's SQL is one of `delete`: everything else in it was written by us over columns that are there.
+fn delete_report(node: &Node, table: &Table, error: &QueryError) -> Report {
+    let place: Place =
+        table.increment.delete.as_ref().map_or_else(|| node.place(), |delete| node.place_at(delete.span));
+    error.report(&format!("`delete` of table `{}`", node.name)).at(place)
+}
+
+/// The build that would do less work for a table that is built anew each time, in a sentence.
+pub(crate) fn suggestion(engine: &dyn Engine, catalog: &Catalog, table: &Table) -> Option<String> {
+    if table.build != Build::Full || table.checks.iter().any(pelton_project::Check::removes_rows) {
+        return None;
+    }
+    let locality = engine.locality(catalog, &table.select.sql).ok()?;
+    if let Ok(additive) = &locality.additive {
+        let names: Vec<String> = additive.iter().map(|name| format!("`{name}`")).collect();
+        return Some(format!(
+            "it is a sum over the rows of {}: with `build = \"append\"`, only new rows are built",
+            names.join(" and ")
+        ));
+    }
+    let time = locality.columns.iter().find(|column| {
+        column.origins.iter().any(|origin| origin.rounded_us > 1 && origin.before_us == 0 && origin.after_us == 0)
+    })?;
+    let rounded_us = time.origins.iter().map(|origin| origin.rounded_us).max()?;
+    let interval = if rounded_us <= 3_600_000_000 { "1 hour" } else { "1 day" };
+    Some(format!(
+        "it aggregates by `{0}`: with `build = \"interval\"`, `time = \"{0}\"` and `interval = \"{interval}\"`, only intervals whose input changed are built",
+        time.name
+    ))
+}
