@@ -124,9 +124,11 @@ codes! {
 
     // The warehouse.
     "damaged-table" Damaged "A table's Delta log or a data file of it is missing or not what was written."
-        "Nothing was changed. Restore the file from a copy, or rebuild the table."
+        "Nothing was changed. `pelton verify` names all that is damaged, and `pelton verify --repair` has the next run build it again."
     "damaged-artifact" Damaged "A stored model or record is missing or not what was written."
-        "Its digest is checked at every load. Restore the file from a copy, or train the model again."
+        "Its digest is checked at every load. `pelton verify --repair` has the next run make it again."
+    "damage-found" No "`pelton verify` found something in the warehouse that is not as it was written."
+        "`pelton verify --repair` repairs what can be made anew from what is recorded beside it, and marks the rest for the next run."
     "newer-warehouse" Conflict "The state database was written by a newer Pelton."
         "An older Pelton would misread it. Use the newer one."
     "state-locked" Conflict "Another process keeps the state database locked."

@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Rollback(Rollback),
     /// Name what no environment, receipt or retention rule needs; with `--yes`, remove it
     Gc(Gc),
+    /// Say whether everything in the warehouse is as it was written; with `--repair`, mend it
+    Verify(Verify),
     /// Show the rows that broke a rule, each with its reason and its origin
     Quarantine(Quarantine),
     /// Score rows with a published model; every prediction gets a receipt
@@ -357,6 +359,19 @@ pub(crate) struct Gc {
     pub(crate) answer: Answer,
 }
 
+/// `pelton verify`
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Repair what can be made anew from what is recorded beside it, and have the next run build the rest again
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Read all rows of all tables, and compare their digests
+    #[arg(long)]
+    pub(crate) rows: bool,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
 /// `30 days` in microseconds.
 fn duration_us(text: &str) -> Result<i64, String> {
     pelton_project::parse_duration_us(text)
@@ -494,6 +509,7 @@ impl Command {
             Command::Publish(command) => command.answer,
             Command::Rollback(command) => command.answer,
             Command::Gc(command) => command.answer,
+            Command::Verify(command) => command.answer,
             Command::Quarantine(command) => match &command.action {
                 Some(QuarantineAction::Replay(replay)) => replay.answer,
                 None => command.answer,

@@ -105,6 +105,7 @@ fn arrow(error: ArrowError, at: At) -> QueryError {
         },
         ArrowError::DivideByZero => QueryError::Value { message: "division by zero; write `x / nullif(y, 0)`".into() },
         ArrowError::IoError(_, error) => io(&error),
+        ArrowError::ParquetError(message) => QueryError::Damaged { message: clean(&message) },
         ArrowError::SchemaError(message) => QueryError::Type { message: clean(&message), at },
         ArrowError::NotYetImplemented(message) => QueryError::Unsupported { message: clean(&message) },
         other => QueryError::Value { message: clean(&other.to_string()) },

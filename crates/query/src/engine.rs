@@ -168,7 +168,7 @@ impl QueryError {
             }
             QueryError::Damaged { message } => Report::error("damaged-table", format!("{subject}: {message}"))
                 .note("nothing was changed")
-                .hint("restore what is damaged from a copy of the warehouse"),
+                .hint("pelton verify --repair"),
             QueryError::DiskFull => Report::error("disk-full", format!("{subject}: no space left on the disk")),
             QueryError::Storage { message } => Report::error("storage-failed", format!("{subject}: {message}")),
             QueryError::Conflict => Report::error("publication-conflict", format!("{subject}: {self}"))

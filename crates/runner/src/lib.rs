@@ -4,7 +4,8 @@
 //! and why, [`run`] does it. `source`, `table` and `model` build one node each, `checks` asks what the rows must meet, `replay`
 //! takes rows in that were kept out. `catalog` binds names to the versions of a publication, `query`, `show` and `serving` read
 //! them. `environments` publishes one environment to another and goes back, `diff` compares two publications, `gc` removes what
-//! nobody needs. `retry` tries again what may succeed the next time, `resume` goes on with a run that failed or died.
+//! nobody needs. `retry` tries again what may succeed the next time, `resume` goes on with a run that failed or died, `verify` finds
+//! what is not as it was written, and repairs it.
 //!
 //! Invariants: a version is recorded only after its checks passed; an environment changes only in one transaction at a run's end;
 //! a node is skipped in exactly one place (`plan::decide`).
@@ -37,6 +38,7 @@ mod source;
 mod stage;
 mod table;
 mod unit_tests;
+mod verify;
 
 pub use backfill::{Backfill, backfill};
 pub use check::{Checked, EndpointTypes, NodeTypes, TypedColumn, check};
@@ -62,3 +64,4 @@ pub use show::{Shown, show, why};
 pub use unit_tests::{
     BrokenCheck, DifferentRow, DifferentValue, MetricBound, Removed, RowsDiffer, Tested, TestsOutcome, test,
 };
+pub use verify::{Became, Finding, Remedy, Verified, VerifyOptions, verify};

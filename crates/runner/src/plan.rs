@@ -5,7 +5,7 @@ use crate::context::{Context, reports};
 use crate::environments;
 use crate::fingerprint::{self, Heads};
 use crate::outcome::{PlanStep, Planned, RunOptions, StepAction};
-use crate::{increment, replay, source};
+use crate::{increment, replay, source, verify};
 use pelton_base::{ChangedLine, Digest, NodeName, Reports, VersionId, line_diff};
 use pelton_project::{Body, Node, select};
 use pelton_store::VersionHead;
@@ -142,6 +142,9 @@ fn decide_source(
             }
         };
     };
+    if verify::is_lost(head) {
+        return Ok(Verdict::build(None, verify::lost_reason(head)));
+    }
     if !source::has_settings(ctx, head, settings)? {
         return Ok(Verdict::build(None, "its settings changed"));
     }
@@ -183,6 +186,9 @@ fn is_current(
 /// Why a node is built, from what its last version was built from.
 fn reason(ctx: &Context, node: &Node, current: Option<&VersionHead>, heads: &Heads) -> Result<Why, Reports> {
     let Some(head) = current else { return Ok("it was never built".into()) };
+    if verify::is_lost(head) {
+        return Ok(verify::lost_reason(head).into());
+    }
     let version = crate::catalog::load(ctx, &head.id)?;
     let mut inputs = Vec::new();
     for (name, before) in &version.inputs {

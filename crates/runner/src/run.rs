@@ -8,7 +8,7 @@ use crate::outcome::{Event, HeldModel, ModelReport, RunOptions, RunOutcome, Step
 use crate::plan::{self, Verdict};
 use crate::replay::{self, Replay, Replayed};
 use crate::retry::{self, Attempts};
-use crate::{check, checks, environments, model, resume, serving, source, table};
+use crate::{check, checks, environments, model, resume, serving, source, table, verify};
 use pelton_base::fail::{self, Point};
 use pelton_base::{Digest, NodeName, Report, Reports, RunId, VersionId, thousands};
 use pelton_project::{Body, Node, PublishRule, Table};
@@ -361,7 +361,8 @@ impl<'a> Run<'a> {
 
     async fn build(&mut self, node: &Node, fingerprint: Option<Digest>) -> Done {
         let building = self.building();
-        let previous = self.heads.get(&node.name);
+        // What is lost cannot be gone on from.
+        let previous = self.heads.get(&node.name).filter(|head| !verify::is_lost(head) || head.kind == "source");
         let built: Result<(VersionRecord, Option<ModelReport>, Vec<Report>), Reports> = match (&node.body, fingerprint)
         {
             (Body::Source(settings), _) => {

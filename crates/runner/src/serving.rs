@@ -170,8 +170,8 @@ impl Features for OnlineFeatures {
     }
 }
 
-/// Makes the online features of every feature table that a published model looks up; those that are there stay.
-pub(crate) async fn build_online(ctx: &Context, versions: &Versions) -> Result<(), Reports> {
+/// The feature table versions that models among these versions look up.
+pub(crate) fn wanted_online(ctx: &Context, versions: &Versions) -> Result<BTreeMap<VersionId, Lookup>, Reports> {
     let mut wanted: BTreeMap<VersionId, Lookup> = BTreeMap::new();
     for id in versions.values() {
         let head = ctx.warehouse.state().version_head(id).map_err(crate::context::reports)?;
@@ -182,7 +182,12 @@ pub(crate) async fn build_online(ctx: &Context, versions: &Versions) -> Result<(
         package.set_versions(versions);
         wanted.extend(package.lookups.into_iter().map(|lookup| (lookup.version.clone(), lookup)));
     }
-    for (id, lookup) in wanted {
+    Ok(wanted)
+}
+
+/// Makes the online features of every feature table that a published model looks up; those that are there stay.
+pub(crate) async fn build_online(ctx: &Context, versions: &Versions) -> Result<(), Reports> {
+    for (id, lookup) in wanted_online(ctx, versions)? {
         let name = lookup.table.clone();
         let path = ctx.warehouse.online_path(&name, &id);
         if path.exists() {

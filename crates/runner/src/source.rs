@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::run::Building;
 use crate::stage;
-use crate::{catalog, fingerprint, replay};
+use crate::{catalog, fingerprint, replay, verify};
 use pelton_base::{Digest, NodeName, Report, Reports, VersionId};
 use pelton_ingest::{FileCounts, IngestError, InputFile, Intake, KeySet, Known, Rejected, Sink, TakeIn};
 use pelton_project::{Node, Source};
@@ -89,6 +89,10 @@ pub(crate) fn settings_digest(source: &Source) -> Digest {
 
 /// Whether a version was read with the settings that the source has now.
 pub(crate) fn has_settings(ctx: &Context, head: &VersionHead, source: &Source) -> Result<bool, Report> {
+    // One that lost its files is read again as under other settings.
+    if verify::is_lost(head) {
+        return Ok(false);
+    }
     let version = catalog::load(ctx, &head.id)?;
     let recorded = version.detail.get("settings").and_then(|value| value.as_str()).and_then(Digest::parse);
     Ok(recorded == Some(settings_digest(source)))

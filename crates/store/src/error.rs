@@ -142,8 +142,9 @@ impl StoreError {
             StoreError::DamagedState { .. } => Report::error("damaged-state", self.to_string())
                 .note("nothing was changed")
                 .hint("restore `state.db` from a copy, or move it away and run again to rebuild everything"),
-            StoreError::DamagedArtifact { .. } => Report::error("damaged-artifact", self.to_string())
-                .hint("restore the file from a copy, or train the model again"),
+            StoreError::DamagedArtifact { .. } => {
+                Report::error("damaged-artifact", self.to_string()).hint("pelton verify --repair")
+            }
             StoreError::DiskFull { .. } => Report::error("disk-full", self.to_string())
                 .note("nothing was published")
                 .hint("free some space, then run again"),

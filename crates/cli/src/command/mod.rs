@@ -21,6 +21,7 @@ mod run;
 mod serve;
 mod show;
 mod test;
+mod verify;
 mod why;
 
 pub(crate) use config::InForce;
@@ -50,6 +51,7 @@ pub(crate) async fn dispatch(command: Command, session: &Session, out: &Out) -> 
         Command::Publish(args) => publish::publish(&args, session, out).await,
         Command::Rollback(args) => rollback::rollback(&args, session, out).await,
         Command::Gc(args) => gc::gc(&args, session, out).await,
+        Command::Verify(args) => verify::verify(&args, session, out).await,
         Command::Quarantine(args) => quarantine::quarantine(&args, session, out).await,
         Command::Predict(args) => predict::predict(&args, session, out).await,
         Command::Serve(args) => serve::serve(&args, session, out).await,

@@ -17,6 +17,7 @@ pub(crate) mod rows;
 pub(crate) mod sheet;
 pub(crate) mod style;
 pub(crate) mod tested;
+pub(crate) mod verified;
 pub(crate) mod words;
 
 use pelton_base::{Report, Reports};

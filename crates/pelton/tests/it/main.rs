@@ -14,3 +14,4 @@ mod pipes;
 mod program;
 mod runs;
 mod serving;
+mod verify;

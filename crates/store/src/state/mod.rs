@@ -11,6 +11,7 @@ mod records;
 mod retention;
 mod runs;
 mod schema;
+mod verify;
 mod versions;
 
 pub use lock::RunLock;

@@ -160,3 +160,44 @@ fn a_full_disk_is_named() {
     assert_eq!(warehouse.state().version_head(&big.id).unwrap(), None, "nothing of it stays");
     drop(folder);
 }
+
+#[test]
+fn an_index_that_lacks_rows_is_found_and_made_anew() {
+    let (folder, warehouse) = warehouse();
+    let state = warehouse.state();
+    run(&warehouse, "r1");
+    assert_eq!(state.problems().unwrap(), []);
+    // The index is hidden while a row comes in, and then misses it.
+    let raw = Connection::open(folder.path().join("state.db")).unwrap();
+    let hide = "pragma writable_schema = on; create table hidden as select * from sqlite_schema where name = 'versions_by_node';
+                delete from sqlite_schema where name = 'versions_by_node'";
+    raw.execute_batch(hide).unwrap();
+    drop(raw);
+    let raw = Connection::open(folder.path().join("state.db")).unwrap();
+    raw.execute_batch(
+        "insert into versions (id, node, kind, run, fingerprint, digest, built_at_us, rows, bytes, quarantined, dropped)
+         values ('v1', 'a', 'table', 'r1', '0', '0', 1, 1, 1, 0, 0);
+         pragma writable_schema = on; insert into sqlite_schema select * from hidden; drop table hidden",
+    )
+    .unwrap();
+    drop(raw);
+    let warehouse = Warehouse::open(folder.path()).unwrap();
+    let problems = warehouse.state().problems().unwrap();
+    assert!(
+        !problems.is_empty()
+            && problems.iter().all(|(text, is_of_index)| *is_of_index && text.contains("versions_by_node")),
+        "{problems:?}"
+    );
+    let lock = warehouse.state().lock_run().unwrap();
+    warehouse.state().reindex(&lock).unwrap();
+    assert_eq!(warehouse.state().problems().unwrap(), []);
+}
+
+#[test]
+fn rows_that_name_what_is_not_there_are_found() {
+    let (folder, warehouse) = warehouse();
+    let raw = Connection::open(folder.path().join("state.db")).unwrap();
+    raw.execute_batch("pragma foreign_keys = off; insert into staging values ('nobody', 'tables/a', 'part-')").unwrap();
+    let problems = warehouse.state().problems().unwrap();
+    assert_eq!(problems, [("1 rows of `staging` name rows of `runs` that are not there".to_string(), false)]);
+}

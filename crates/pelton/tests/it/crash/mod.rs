@@ -9,7 +9,7 @@
 
 mod owned;
 mod reader;
-mod scenes;
+pub(crate) mod scenes;
 
 use crate::program::{PELTON, pelton, stderr, stdout};
 use pelton_base::{Seed, fail};
@@ -210,7 +210,7 @@ fn ended(mut command: Command) -> (ExitStatus, String) {
 }
 
 /// Copies a folder.
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().flatten() {
         let to = to.join(entry.file_name());

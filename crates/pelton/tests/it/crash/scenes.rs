@@ -97,7 +97,7 @@ fn first(folder: &Path) {
     write(folder, &[("data/2026-01.csv", &orders(0, 200))]);
 }
 
-fn first_published(folder: &Path) {
+pub(crate) fn first_published(folder: &Path) {
     first(folder);
     run(folder, &["run"]);
 }
