@@ -11,7 +11,7 @@ use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
-use pelton_query::{Catalog, QueryError, Relation};
+use pelton_query::{Catalog, QueryError, Relation, Scorer};
 use sqlparser::ast::Statement;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -36,6 +36,14 @@ impl<'a> Bound<'a> {
             .map(|(name, scorer)| (name.clone(), Arc::new(score::udf(name, scorer.clone()))))
             .collect();
         Bound { state, catalog, scorers, made: Mutex::default() }
+    }
+
+    /// As [`Bound::new`], for plans that are looked at and never run: scorers take any arguments.
+    pub(crate) fn to_look_at(state: &'a SessionState, catalog: &'a Catalog) -> Self {
+        let planned = |(name, scorer): (&String, &Arc<dyn Scorer>)| {
+            (name.clone(), Arc::new(score::planned_udf(name, scorer.clone())))
+        };
+        Bound { state, catalog, scorers: catalog.scorers.iter().map(planned).collect(), made: Mutex::default() }
     }
 
     /// Plans a parsed SELECT, and before it the views that it reads.

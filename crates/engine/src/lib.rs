@@ -9,6 +9,7 @@ mod context;
 mod damage;
 mod delta;
 mod error;
+mod lineage;
 mod local;
 mod locality;
 mod provider;

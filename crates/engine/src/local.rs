@@ -2,7 +2,7 @@
 
 use crate::context::{self, Bound};
 use crate::damage::Suspects;
-use crate::{asof, compile, delta, error, locality, rewrite, volatile};
+use crate::{asof, compile, delta, error, lineage, locality, rewrite, volatile};
 use async_trait::async_trait;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionStateBuilder;
@@ -14,7 +14,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
 use pelton_query::{
-    BatchStream, Catalog, Commit, Engine, Locality, QueryError, RowProgram, TableFiles, TableLocation, Typed,
+    BatchStream, Catalog, Commit, Engine, Lineage, Locality, QueryError, RowProgram, TableFiles, TableLocation, Typed,
 };
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -106,8 +106,11 @@ impl LocalEngine {
 
 /// Parses, plans and analyzes a SELECT.
 fn logical_in(state: &SessionState, catalog: &Catalog, sql: &str) -> Result<LogicalPlan, QueryError> {
-    let statement = rewrite::parse(sql, &catalog.predicts)?;
-    let plan = Bound::new(state, catalog).plan(statement)?;
+    analyzed(state, &Bound::new(state, catalog), catalog, sql)
+}
+
+fn analyzed(state: &SessionState, bound: &Bound<'_>, catalog: &Catalog, sql: &str) -> Result<LogicalPlan, QueryError> {
+    let plan = bound.plan(rewrite::parse(sql, &catalog.predicts)?)?;
     state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(error::translate)
 }
 
@@ -121,6 +124,11 @@ impl Engine for LocalEngine {
 
     fn locality(&self, catalog: &Catalog, sql: &str) -> Result<Locality, QueryError> {
         locality::locality(&logical_in(&self.base, catalog, sql)?)
+    }
+
+    fn lineage(&self, catalog: &Catalog, sql: &str) -> Result<Lineage, QueryError> {
+        let plan = analyzed(&self.base, &Bound::to_look_at(&self.base, catalog), catalog, sql)?;
+        lineage::of(&plan, catalog)
     }
 
     async fn query(&self, catalog: &Catalog, sql: &str) -> Result<BatchStream, QueryError> {

@@ -3,7 +3,7 @@
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use pelton_query::Scorer;
 use std::hash::{Hash, Hasher};
@@ -17,6 +17,13 @@ pub(crate) fn udf(name: &str, scorer: Arc<dyn Scorer>) -> ScalarUDF {
     } else {
         Signature::exact(types, Volatility::Immutable)
     };
+    ScalarUDF::new_from_impl(ScoreFunction { name: name.to_string(), signature, scorer })
+}
+
+/// As [`udf`], to be planned and never called: it takes any arguments, or none.
+pub(crate) fn planned_udf(name: &str, scorer: Arc<dyn Scorer>) -> ScalarUDF {
+    let any = vec![TypeSignature::Nullary, TypeSignature::VariadicAny];
+    let signature = Signature::one_of(any, Volatility::Immutable);
     ScalarUDF::new_from_impl(ScoreFunction { name: name.to_string(), signature, scorer })
 }
 

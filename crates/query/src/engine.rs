@@ -1,6 +1,7 @@
 //! [`Engine`]: plan, run, commit. Implemented by the engine crate and by fakes in tests.
 
 use crate::catalog::{Catalog, DataFile};
+use crate::lineage::Lineage;
 use crate::locality::Locality;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -240,6 +241,12 @@ pub trait Engine: Send + Sync {
 
     /// What the analysed plan of a SELECT proves about the part of its inputs that a part of its result depends on.
     fn locality(&self, catalog: &Catalog, sql: &str) -> Result<Locality, QueryError>;
+
+    /// Says what each column of a SELECT is made from, without reading data.
+    ///
+    /// A view of the catalog is looked through, to what it reads. A scorer that is called without arguments reads the columns of its
+    /// inputs' names, as far as they are there.
+    fn lineage(&self, catalog: &Catalog, sql: &str) -> Result<Lineage, QueryError>;
 
     /// Runs a SELECT. Rows come in no particular order unless the SELECT orders them.
     async fn query(&self, catalog: &Catalog, sql: &str) -> Result<BatchStream, QueryError>;

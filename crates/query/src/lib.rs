@@ -5,6 +5,7 @@
 
 mod catalog;
 mod engine;
+mod lineage;
 mod locality;
 pub mod sql;
 pub mod types;
@@ -13,4 +14,5 @@ pub use catalog::{Catalog, DataFile, Predict, Relation, Scorer};
 pub use engine::{
     BatchStream, Commit, Engine, QueryError, RowProgram, TableFiles, TableLocation, Typed, collect, stream_of,
 };
+pub use lineage::{ColumnLineage, How, Lineage, LineageOrigin};
 pub use locality::{LocalColumn, Locality, Origin};

@@ -17,7 +17,9 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use pelton_base::{Digest, FixedClock, NodeName, ReceiptId, Report, VersionId};
 use pelton_project::{MissingRule, ServerSettings, Task};
-use pelton_query::{BatchStream, Catalog, Commit, Engine, QueryError, RowProgram, TableFiles, TableLocation, Typed};
+use pelton_query::{
+    BatchStream, Catalog, Commit, Engine, Lineage, QueryError, RowProgram, TableFiles, TableLocation, Typed,
+};
 use pelton_serve::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -39,6 +41,9 @@ impl Engine for NoEngine {
         none()
     }
     fn analyze(&self, _: &Catalog, _: &str) -> Result<Typed, QueryError> {
+        none()
+    }
+    fn lineage(&self, _: &Catalog, _: &str) -> Result<Lineage, QueryError> {
         none()
     }
     async fn query(&self, _: &Catalog, _: &str) -> Result<BatchStream, QueryError> {

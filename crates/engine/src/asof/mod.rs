@@ -222,6 +222,23 @@ pub(crate) struct AsOfNode {
     schema: DFSchemaRef,
 }
 
+impl AsOfNode {
+    /// The left and the right input.
+    pub(crate) fn sides(&self) -> (&LogicalPlan, &LogicalPlan) {
+        (&self.left, &self.right)
+    }
+
+    /// What is compared with `=`: of the left input, of the right one.
+    pub(crate) fn keys(&self) -> &[(Expr, Expr)] {
+        &self.keys
+    }
+
+    /// The time of the left input, and those of the right one.
+    pub(crate) fn times(&self) -> (&Expr, [&Expr; 2]) {
+        (&self.left_time, [&self.right_time, &self.visible_at])
+    }
+}
+
 impl PartialOrd for AsOfNode {
     fn partial_cmp(&self, _: &Self) -> Option<std::cmp::Ordering> {
         None

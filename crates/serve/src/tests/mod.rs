@@ -14,8 +14,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pelton_base::{Digest, NodeName, Report, VersionId};
 use pelton_project::{MissingRule, Task};
 use pelton_query::{
-    BatchStream, Catalog, Commit, Engine, Locality, QueryError, Relation, RowProgram, TableFiles, TableLocation, Typed,
-    stream_of,
+    BatchStream, Catalog, Commit, Engine, Lineage, Locality, QueryError, Relation, RowProgram, TableFiles,
+    TableLocation, Typed, stream_of,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -139,6 +139,10 @@ impl Engine for FakeEngine {
 
     fn analyze(&self, _: &Catalog, _: &str) -> Result<Typed, QueryError> {
         Err(QueryError::Unsupported { message: "analyze".into() })
+    }
+
+    fn lineage(&self, _: &Catalog, _: &str) -> Result<Lineage, QueryError> {
+        Err(QueryError::Unsupported { message: "lineage".into() })
     }
 
     async fn query(&self, catalog: &Catalog, sql: &str) -> Result<BatchStream, QueryError> {
