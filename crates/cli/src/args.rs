@@ -68,7 +68,7 @@ pub(crate) enum Command {
     Show(Show),
     /// Run a SELECT over what is published
     Query(Query),
-    /// Draw which node reads which
+    /// Draw which node reads which, which column is made from which, or what depends on a column
     Graph(Graph),
     /// Say why a node was built or skipped, the newest decision first
     Why(Why),
@@ -219,6 +219,9 @@ pub(crate) struct Show {
     /// The source, table or model
     #[arg(value_name = "NODE")]
     pub(crate) node: String,
+    /// Show what each of its columns is made from instead, as the project's files say
+    #[arg(long)]
+    pub(crate) columns: bool,
     #[command(flatten)]
     pub(crate) answer: Answer,
 }
@@ -272,6 +275,12 @@ pub(crate) enum GraphFormat {
 /// `pelton graph`
 #[derive(Debug, Args)]
 pub(crate) struct Graph {
+    /// Draw columns: which is made from which, and how
+    #[arg(long, conflicts_with = "impact")]
+    pub(crate) columns: bool,
+    /// Draw what depends on a column: every table, model and endpoint, and the way to each
+    #[arg(long, value_name = "NODE.COLUMN")]
+    pub(crate) impact: Option<String>,
     /// How to draw it
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = GraphFormat::Text)]
     pub(crate) format: GraphFormat,

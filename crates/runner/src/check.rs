@@ -1,7 +1,7 @@
 //! Types every column of every node through the engine's planner, without reading data, up to what endpoints ask and answer.
 
 use crate::known::KnownTypes;
-use crate::{increment, source, unit_tests};
+use crate::{increment, lineage, source, unit_tests};
 use pelton_base::{Digest, NodeName, Report, Reports, Severity, parallel};
 use pelton_features::{FeatureTable, ResolvedUse};
 use pelton_project::{Body, Build, Model, Node, Project, Select, UnitTests};
@@ -208,6 +208,7 @@ fn types_beside(
             }
         }
     }
+    tell_what_is_stopped(project, &mut mistakes);
     let mut said = Reports::default();
     project.order.iter().filter_map(|name| mistakes.remove(name)).for_each(|reports| said.extend(reports));
     let mut types = typing.types;
@@ -216,6 +217,18 @@ fn types_beside(
     }
     types.warnings.extend(said);
     Ok(types)
+}
+
+/// Notes what else each node's mistakes stop, once a node.
+fn tell_what_is_stopped(project: &Project, mistakes: &mut BTreeMap<&NodeName, Reports>) {
+    if !mistakes.values().any(Reports::has_errors) {
+        return;
+    }
+    let readers = project.readers();
+    for (name, reports) in mistakes {
+        let Some(error) = reports.0.iter_mut().find(|report| report.is_error()) else { continue };
+        error.notes.extend(lineage::stops(project, &readers, name));
+    }
 }
 
 /// The nodes by how far they are from what reads nothing: those of a level do not read each other.

@@ -5,7 +5,7 @@
 //! takes rows in that were kept out. `catalog` binds names to the versions of a publication, `query`, `show` and `serving` read
 //! them. `environments` publishes one environment to another and goes back, `diff` compares two publications, `gc` removes what
 //! nobody needs. `retry` tries again what may succeed the next time, `resume` goes on with a run that failed or died, `verify` finds
-//! what is not as it was written, and repairs it.
+//! what is not as it was written, and repairs it. `lineage` says what each column is made from, and what depends on it.
 //!
 //! Invariants: a version is recorded only after its checks passed; an environment changes only in one transaction at a run's end;
 //! a node is skipped in exactly one place (`plan::decide`).
@@ -22,6 +22,7 @@ mod fingerprint;
 mod gc;
 mod increment;
 mod known;
+mod lineage;
 mod model;
 mod outcome;
 mod plan;
@@ -51,6 +52,10 @@ pub use environments::{
     Moved, MovedNode, PublishOptions, RollbackOptions, RolledBack, publications, publish, rollback,
 };
 pub use gc::{Collected, GcOptions, Kept, OldFile, OldPublication, OldVersion, gc};
+pub use lineage::{
+    Affected, AffectedColumn, AffectedEndpoint, AffectedNode, ColumnGraph, ColumnOrigin, ColumnOrigins, Impact,
+    NodeOrigins, Part, ShownColumns, ShownOrigins, Step, lineage,
+};
 pub use outcome::{Event, HeldModel, ModelReport, PlanStep, Planned, RunOptions, RunOutcome, StepAction};
 pub use plan::plan;
 pub use query::{AsOf, predict_rows, quarantine, quarantine_rows, query};

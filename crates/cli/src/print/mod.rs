@@ -8,6 +8,7 @@ pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod environments;
 pub(crate) mod gc;
+pub(crate) mod lineage;
 pub(crate) mod outcome;
 pub(crate) mod pages;
 pub(crate) mod progress;

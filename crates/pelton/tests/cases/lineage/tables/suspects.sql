@@ -1,0 +1,1 @@
+select payment_id, score from predict(fraud, clean) where score > 0.9
