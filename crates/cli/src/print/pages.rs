@@ -26,7 +26,7 @@ pub(crate) fn init(folder: &Path, name: &str, files: &[&str], style: Style) -> S
     if folder != Path::new(".") {
         text.push_str(&format!("  cd {}\n", folder.display()));
     }
-    text.push_str("  pelton run\n  pelton query \"select * from spend_by_day order by day\"\n");
+    text.push_str("  pelton test\n  pelton run\n  pelton query \"select * from spend_by_day order by day\"\n");
     text
 }
 

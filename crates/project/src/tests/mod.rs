@@ -45,3 +45,38 @@ fn render(report: &Report) -> String {
     report.hints.iter().for_each(|hint| out += &format!("  hint: {hint}\n"));
     out
 }
+
+/// Wherever a test file is cut off, and whichever character of it is missing, there is an answer, and it points into the file.
+#[test]
+fn a_damaged_test_file_is_a_report_and_never_a_panic() {
+    let project = r#"--- sources/orders.toml
+kind = "files"
+path = "orders.csv"
+--- tables/spend.sql
+select sum(amount) as spent from orders
+"#;
+    let text = r#"node = "spend"
+now = 2026-03-01T00:00:00Z
+given.orders = [{ id = 1, amount = 1.5, tags = ["ä", { a = nan }] }]
+[[case]]
+name = "ü"
+expect = '''
+| spent | "x""|" |
+|---|---|
+| 1 | ä, "b" |
+'''
+expect_checks = { a = 1 }
+"#;
+    let loaded = load_text(project).unwrap();
+    let look = |damaged: &str| {
+        let found = mistakes_in_tests(&loaded, &format!("{project}--- tests/a.toml\n{damaged}"));
+        for report in found.0 {
+            let at = report.at.expect("a mistake in a file has a place");
+            assert!(at.line <= damaged.matches('\n').count() + 2, "{damaged}");
+        }
+    };
+    for (at, c) in text.char_indices() {
+        look(&text[..at]);
+        look(&format!("{}{}", &text[..at], &text[at + c.len_utf8()..]));
+    }
+}

@@ -16,6 +16,7 @@ use pelton_project::{Body, Check, Model, Node, Project, Table as TableNode, Tole
 use pelton_query::{Catalog, Engine, QueryError, Relation, collect, sql};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
@@ -42,10 +43,31 @@ struct Rows {
 
 impl Bench<'_> {
     /// Runs a test; what goes wrong on the way is its result.
-    pub(crate) async fn run(&self, prepared: &Prepared<'_>, tested: &mut Tested) {
-        if let Err(errors) = self.try_run(prepared, tested).await {
+    pub(crate) async fn test(&self, prepared: &Prepared<'_>) -> Tested {
+        let began = Instant::now();
+        let test = prepared.test;
+        let mut tested = Tested {
+            name: test.name.clone(),
+            file: test.file.path.clone(),
+            line: test.place().line,
+            node: test.node.clone(),
+            passed: false,
+            elapsed_ms: 0,
+            rows: None,
+            removed: Vec::new(),
+            checks: Vec::new(),
+            metrics: Vec::new(),
+            errors: Reports::default(),
+        };
+        if let Err(errors) = self.try_run(prepared, &mut tested).await {
             tested.errors = errors;
         }
+        tested.elapsed_ms = began.elapsed().as_millis() as u64;
+        tested.passed = tested.rows.is_none()
+            && tested.checks.is_empty()
+            && tested.metrics.iter().all(|metric| metric.met)
+            && tested.errors.0.is_empty();
+        tested
     }
 
     async fn try_run(&self, prepared: &Prepared<'_>, tested: &mut Tested) -> Result<(), Reports> {

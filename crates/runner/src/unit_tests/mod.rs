@@ -12,12 +12,14 @@ pub use compare::{DifferentRow, DifferentValue, RowsDiffer};
 
 use crate::check::{self, Types};
 use bench::Bench;
-use pelton_base::{NodeName, Report, Reports};
+use pelton_base::{NodeName, Report, Reports, parallel};
 use pelton_project::{Project, UnitTest, UnitTests, select};
 use pelton_query::Engine;
 use prepare::Prepared;
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// A row that a check sent to quarantine.
@@ -105,7 +107,9 @@ impl TestsOutcome {
 }
 
 /// Runs the tests that the words select: selectors of the nodes under test, or `path:` with a test's file or folder; all without
-/// words. `on_done` hears of each test when it ends.
+/// words. `on_done` hears of each test, in the order of files and lines.
+///
+/// Tests run beside each other, so it must be called within a multi-threaded tokio runtime.
 ///
 /// Fails, before any test runs, with every mistake in the test files, or in what the tests stand on.
 pub async fn test(
@@ -136,25 +140,34 @@ pub async fn test(
         threads => threads,
     };
     let bench = Bench { project: &part, types: &types, engine, threads };
-    let mut outcome = TestsOutcome { passed: 0, failed: 0, elapsed_ms: 0, tests: Vec::new() };
-    for prepared in &prepared {
-        let began = Instant::now();
-        let mut tested = untested(prepared.test);
-        bench.run(prepared, &mut tested).await;
-        tested.elapsed_ms = began.elapsed().as_millis() as u64;
-        tested.passed = tested.rows.is_none()
-            && tested.checks.is_empty()
-            && tested.metrics.iter().all(|metric| metric.met)
-            && tested.errors.0.is_empty();
-        match tested.passed {
-            true => outcome.passed += 1,
-            false => outcome.failed += 1,
+    let done = Mutex::new(Done { tests: Vec::new(), waiting: BTreeMap::new() });
+    let runtime = tokio::runtime::Handle::current();
+    let run = |(at, prepared): &(usize, Prepared<'_>)| {
+        let tested = runtime.block_on(bench.test(prepared));
+        done.lock().unwrap_or_else(PoisonError::into_inner).take(*at, tested, on_done);
+    };
+    let prepared: Vec<(usize, Prepared<'_>)> = prepared.into_iter().enumerate().collect();
+    tokio::task::block_in_place(|| parallel::map(&prepared, threads, run));
+    let tests = done.into_inner().unwrap_or_else(PoisonError::into_inner).tests;
+    let passed = tests.iter().filter(|test| test.passed).count();
+    let elapsed_ms = began.elapsed().as_millis() as u64;
+    Ok(TestsOutcome { passed, failed: tests.len() - passed, elapsed_ms, tests })
+}
+
+/// Tests end in any order, and are told in theirs.
+struct Done {
+    tests: Vec<Tested>,
+    waiting: BTreeMap<usize, Tested>,
+}
+
+impl Done {
+    fn take(&mut self, at: usize, tested: Tested, on_done: &(dyn Fn(&Tested) + Send + Sync)) {
+        self.waiting.insert(at, tested);
+        while let Some(tested) = self.waiting.remove(&self.tests.len()) {
+            on_done(&tested);
+            self.tests.push(tested);
         }
-        on_done(&tested);
-        outcome.tests.push(tested);
     }
-    outcome.elapsed_ms = began.elapsed().as_millis() as u64;
-    Ok(outcome)
 }
 
 /// Finds what is wrong with tests over a project whose types are known.
@@ -202,20 +215,4 @@ fn chosen<'a>(project: &Project, tests: &'a [UnitTest], words: &[String]) -> Res
         return Err(report.note(format!("the project has {all}")).into());
     }
     Ok(chosen)
-}
-
-fn untested(test: &UnitTest) -> Tested {
-    Tested {
-        name: test.name.clone(),
-        file: test.file.path.clone(),
-        line: test.place().line,
-        node: test.node.clone(),
-        passed: false,
-        elapsed_ms: 0,
-        rows: None,
-        removed: Vec::new(),
-        checks: Vec::new(),
-        metrics: Vec::new(),
-        errors: Reports::default(),
-    }
 }
