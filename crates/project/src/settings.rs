@@ -498,6 +498,8 @@ pub static TEST: SettingsTable = SettingsTable {
             "What `now()` and `current_date` mean; needed when what is tested uses them."
         "given" optional "a table of sources, tables and models" "" r#"given = { orders = [{ order_id = 1, amount = 12.5 }] }"#
             "The rows that its inputs have. A source that is not given has no rows; a table that is not given is built from what it reads."
+        "prior" optional "a list of rows, a table as text, or a file's path" "" r#"prior = [{ customer_id = 1, city = "Bonn" }]"#
+            "Of a table built `append`, `merge`, `interval` or `history`: the rows that it has before; `given` is what its inputs got since."
         "examples" optional "a list of rows, a table as text, or a file's path" "" r#"examples = "tests/data/examples.csv""#
             "Of a model: its training examples with their features, in place of its SELECT over what is given."
         "expect" optional "a list of rows, a table as text, or a file's path" "" r#"expect = [{ order_id = 1, euros = 12.5 }]"#
@@ -524,6 +526,7 @@ pub static TEST_CASE: SettingsTable = SettingsTable {
         "name" needed "a text" "" r#"name = "amounts without a currency are left out""# "What the case shows."
         "now" optional "a time" "" r#"now = "2026-03-01T12:00:00Z""# "As above."
         "given" optional "a table of sources, tables and models" "" r#"given = { orders = [{ order_id = 1 }] }"# "As above."
+        "prior" optional "rows" "" r#"prior = [{ customer_id = 1 }]"# "As above."
         "examples" optional "rows" "" r#"examples = "tests/data/examples.csv""# "As above."
         "expect" optional "rows" "" r#"expect = [{ order_id = 1 }]"# "As above."
         "columns" optional "a list of columns" "" r#"columns = ["order_id"]"# "As above."

@@ -108,6 +108,7 @@ struct Draft {
 struct Part {
     now_us: Option<i64>,
     given: BTreeMap<String, Given>,
+    prior: Option<Given>,
     examples: Option<Given>,
     expect: Option<Rows>,
     columns: Vec<Spanned<String>>,
@@ -131,6 +132,7 @@ impl Part {
         Part {
             now_us: self.now_us.or(above.now_us),
             given,
+            prior: self.prior.or_else(|| above.prior.clone()),
             examples: self.examples.or_else(|| above.examples.clone()),
             expect: self.expect.or_else(|| above.expect.clone()),
             columns: or(self.columns, &above.columns),
@@ -193,14 +195,16 @@ fn part(section: &Section) -> Part {
         }
     }
     let rows = |key: &str| section.get(key).and_then(|entry| test_rows::read(&entry));
+    let named = |key: &str| {
+        let entry = section.get(key)?;
+        Some(Given { span: entry.key_span, rows: test_rows::read(&entry)? })
+    };
     let names = |key: &str| section.get(key).map_or_else(Vec::new, |entry| entry.some_texts());
     Part {
         now_us: section.get("now").and_then(|entry| time(&entry)),
         given,
-        examples: section.get("examples").and_then(|entry| {
-            let span = entry.key_span;
-            Some(Given { span, rows: test_rows::read(&entry)? })
-        }),
+        prior: named("prior"),
+        examples: named("examples"),
         expect: rows("expect"),
         columns: names("columns"),
         key: names("key"),
@@ -287,6 +291,7 @@ fn link(project: &Project, file: &Arc<TestFile>, draft: Draft) -> Result<UnitTes
         node: node.name.clone(),
         now_us: part.now_us,
         given,
+        prior: part.prior,
         examples: part.examples,
         expect: part.expect,
         columns: part.columns,
@@ -372,6 +377,12 @@ fn of_expectations(node: &Node, test: &UnitTest) -> Vec<Report> {
             };
             report(mistake, expected.name.span);
         }
+    }
+    let is_incremental = matches!(&node.body, Body::Table(table) if table.build.is_incremental());
+    if let Some(prior) = test.prior.as_ref().filter(|_| !is_incremental) {
+        let message = format!("`{}` is made of its inputs alone, so no rows are there before", node.name);
+        let mistake = Report::error("wrong-kind", message);
+        report(mistake.note("`prior` is for tables built `append`, `merge`, `interval` or `history`"), prior.span);
     }
     match &node.body {
         Body::Model(model) => {

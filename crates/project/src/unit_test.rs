@@ -39,6 +39,8 @@ pub struct UnitTest {
     pub now_us: Option<i64>,
     /// `given`, by input.
     pub given: BTreeMap<NodeName, Given>,
+    /// `prior` of an incremental table: the rows that it had before.
+    pub prior: Option<Given>,
     /// `examples` of a model.
     pub examples: Option<Given>,
     /// `expect`.

@@ -72,7 +72,7 @@ fn tracked<'a>(table: &'a Table, columns: &'a Schema) -> Vec<&'a str> {
 }
 
 /// Every state of each key, from its time until the next one's: rows that change no tracked column begin none.
-fn history(table: &Table, columns: &Schema, rows: &str) -> String {
+pub(crate) fn history(table: &Table, columns: &Schema, rows: &str) -> String {
     let time = table.time.as_ref().map_or("", |time| time.value.as_str());
     let (all, keys, at) = (sql::idents(names(columns)), keys(table), sql::ident(time));
     let by = sql::idents(keys.clone());

@@ -3,6 +3,7 @@
 //! Everything is in memory, and SQL runs through the port as in a run; no warehouse is looked at.
 
 use super::compare::{How, compare};
+use super::left::Left;
 use super::prepare::{Prepared, answered_by};
 use super::rows::Table;
 use super::{BrokenCheck, MetricBound, Removed, Tested};
@@ -75,7 +76,9 @@ impl Bench<'_> {
         let catalog = self.catalog(prepared).await?;
         let node = &self.project.nodes[&test.node];
         let rows = match &node.body {
-            Body::Table(table) => self.table(node, table, &catalog, test.checks.is_some()).await?,
+            Body::Table(table) => {
+                self.table(node, table, &catalog, prepared.prior.as_ref(), test.checks.is_some()).await?
+            }
             Body::Model(model) => self.model(node, model, &catalog, prepared, tested).await?,
             Body::Source(_) => {
                 return Err(Report::error("internal", format!("`{}` is a source", node.name)).into());
@@ -122,7 +125,7 @@ impl Bench<'_> {
                 (Body::Source(_), None) => Relation::Batches(self.stored(name)?, Vec::new()),
                 (Body::Table(table), None) if names::is_view(node) => Relation::View(table.select.sql.clone()),
                 (Body::Table(table), None) => {
-                    let rows = self.table(node, table, &catalog, false).await?.rows;
+                    let rows = self.table(node, table, &catalog, None, false).await?.rows;
                     Relation::Batches(rows.schema(), vec![rows])
                 }
             };
@@ -158,13 +161,28 @@ impl Bench<'_> {
     }
 
     /// The rows that a table's SELECT gives, without those that its checks send to quarantine.
-    async fn table(&self, node: &Node, table: &TableNode, catalog: &Catalog, asks_all: bool) -> Result<Rows, Reports> {
-        let rows = self.select(node, catalog, &table.select.sql).await?;
+    async fn table(
+        &self,
+        node: &Node,
+        table: &TableNode,
+        catalog: &Catalog,
+        prior: Option<&Table>,
+        asks_all: bool,
+    ) -> Result<Rows, Reports> {
+        let rows = match table.build.is_incremental() {
+            false => self.select(node, catalog, &table.select.sql).await?,
+            true => {
+                let now_us = catalog.now_us.unwrap_or(0);
+                let left = Left { engine: self.engine, node, table, now_us };
+                let (catalog, text) = left.select(catalog, prior).await?;
+                self.select(node, &catalog, &text).await?
+            }
+        };
         self.checked(node, catalog, &Relation::Batches(rows.schema(), vec![rows.clone()]), rows, asks_all).await
     }
 
     async fn select(&self, node: &Node, catalog: &Catalog, text: &str) -> Result<RecordBatch, Reports> {
-        let failed = |error: QueryError| Reports::from(table::select_report(node, &error));
+        let failed = |error: QueryError| failed(node, &error);
         let stream = self.engine.query(catalog, text).await.map_err(failed)?;
         let schema = pelton_store::stored_schema(&stream.schema).map_err(reports)?;
         let batches = collect(stream).await.map_err(failed)?;
@@ -282,8 +300,13 @@ impl Bench<'_> {
     }
 }
 
+/// The reports of a mistake in a node's SELECT.
+pub(super) fn failed(node: &Node, error: &QueryError) -> Reports {
+    table::select_report(node, error).into()
+}
+
 impl Table {
-    fn relation(&self) -> Relation {
+    pub(super) fn relation(&self) -> Relation {
         Relation::Batches(self.rows.schema(), vec![self.rows.clone()])
     }
 }

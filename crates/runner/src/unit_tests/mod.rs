@@ -1,10 +1,11 @@
 //! Unit tests: given some rows, a table must have these rows, or a model reach these metrics.
 //!
-//! `prepare` gives a test the types of the project and finds its mistakes, `bench` runs it in memory through the port, `compare` tells
-//! how rows differ. No warehouse is opened: tests give the same answer on every machine that has the project's files.
+//! `prepare` gives a test the types of the project and finds its mistakes, `bench` runs it in memory through the port, `left` says
+//! what an incremental build leaves, `compare` tells how rows differ. No warehouse is opened: tests give the same answer on every machine that has the project's files.
 
 mod bench;
 mod compare;
+mod left;
 mod prepare;
 mod rows;
 

@@ -1,10 +1,12 @@
 //! A test with its types: everything that can be wrong with it before it runs is found here, by `pelton check` as well.
 
 use super::compare::is_key_type;
+use super::left::notes_now;
 use super::rows::{Table, typed, unknown};
 use crate::check::Types;
+use crate::shape;
 use pelton_base::{NodeName, Report, Reports};
-use pelton_project::{Body, Node, Project, Rule, UnitTest};
+use pelton_project::{Body, Build, Node, Project, Rule, UnitTest};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -18,6 +20,8 @@ pub(crate) struct Prepared<'a> {
     pub(crate) reached: BTreeSet<NodeName>,
     /// The rows of inputs; of models, what they answer.
     pub(crate) given: BTreeMap<NodeName, Table>,
+    /// The rows that an incremental table had before.
+    pub(crate) prior: Option<Table>,
     /// The training examples with features.
     pub(crate) examples: Option<Table>,
     pub(crate) expected: Option<Expected>,
@@ -59,6 +63,10 @@ pub(crate) fn prepare<'a>(project: &Project, types: &Types, test: &'a UnitTest) 
         let what = format!("the examples of `{}`", test.node);
         typed(&project.root, test, &what, &rows.rows, &schema).map_err(|reports| mistakes.extend(reports)).ok()
     });
+    let prior = test.prior.as_ref().zip(types.schemas.get(&test.node)).and_then(|(rows, schema)| {
+        let what = format!("table `{}`", test.node);
+        typed(&project.root, test, &what, &rows.rows, schema).map_err(|reports| mistakes.extend(reports)).ok()
+    });
     let expected = match expected(project, types, test) {
         Ok(expected) => expected,
         Err(reports) => {
@@ -67,7 +75,7 @@ pub(crate) fn prepare<'a>(project: &Project, types: &Types, test: &'a UnitTest) 
         }
     };
     mistakes.0.extend(without_now(project, types, test, &reached));
-    if mistakes.has_errors() { Err(mistakes) } else { Ok(Prepared { test, reached, given, examples, expected }) }
+    if mistakes.has_errors() { Err(mistakes) } else { Ok(Prepared { test, reached, given, prior, examples, expected }) }
 }
 
 /// What a model may be given: what it answers, and the columns of its SELECT that say which row gets which answer.
@@ -177,6 +185,11 @@ fn key_of(node: &Node, schema: &SchemaRef) -> Option<Vec<String>> {
     let own: Vec<String> = match &node.body {
         Body::Source(source) => source.key.iter().map(|key| key.value.clone()).collect(),
         Body::Model(model) => model.key.iter().map(|key| key.value.clone()).collect(),
+        Body::Table(table) if !table.increment.key.is_empty() => {
+            let is_history = table.build == Build::History;
+            let from = is_history.then(|| shape::VALID_FROM.to_string());
+            table.increment.key.iter().map(|key| key.value.clone()).chain(from).collect()
+        }
         Body::Table(table) if table.time.is_some() => {
             table.entity.iter().chain(&table.time).map(|column| column.value.clone()).collect()
         }
@@ -211,7 +224,15 @@ fn without_now(project: &Project, types: &Types, test: &UnitTest, reached: &BTre
         let check = node.checks().iter().filter(|_| test.checks.is_some()).find(|check| asks(&check.rule))?;
         Some(format!("check `{}` looks at the time", check.name))
     };
-    let why = in_sql.or_else(in_checks)?;
+    let in_history = || {
+        let mut built = reached.iter().filter(|name| !test.given.contains_key(*name));
+        let name = built.find(|name| match project.nodes.get(*name).map(|node| &node.body) {
+            Some(Body::Table(table)) => notes_now(table),
+            _ => false,
+        })?;
+        Some(format!("`{name}` is a history without `time`, which notes when it sees what"))
+    };
+    let why = in_sql.or_else(in_history).or_else(in_checks)?;
     let report = Report::error("missing-key", format!("test `{}` needs `now`: {why}", test.name));
     Some(report.at(test.place()).hint("add `now = \"2026-03-01T12:00:00Z\"`"))
 }

@@ -1,0 +1,6 @@
+/* pelton
+build = "interval"
+interval = "1 day"
+time = "day"
+*/
+select date_trunc('day', ordered_at) as day, sum(amount) as total from orders group by 1

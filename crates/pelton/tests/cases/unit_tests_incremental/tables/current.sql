@@ -1,0 +1,1 @@
+select customer_id, city from states where is_current

@@ -1,0 +1,8 @@
+/* pelton
+build = "interval"
+interval = "1 day"
+time = "day"
+start = "2026-01-02"
+lateness = "12 hours"
+*/
+select date_trunc('day', ordered_at) as day, sum(amount) as total from orders group by 1

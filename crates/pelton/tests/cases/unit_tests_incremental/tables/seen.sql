@@ -1,0 +1,5 @@
+/* pelton
+build = "history"
+key = "customer_id"
+*/
+select customer_id, city from changes

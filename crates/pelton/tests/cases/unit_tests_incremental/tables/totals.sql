@@ -1,0 +1,5 @@
+/* pelton
+build = "merge"
+key = "customer_id"
+*/
+select customer_id, sum(amount) as total from orders group by customer_id
