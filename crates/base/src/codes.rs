@@ -180,6 +180,10 @@ codes! {
     "cannot-listen" Unavailable "The address cannot be listened on."
         "The note has the operating system's reason."
 
+    // Notifications.
+    "not-notified" Unavailable "A webhook or a program of `[notify]` was not told how something ended."
+        "It changes nothing of what it was to be told of. The note says what happened; URLs and tokens are not shown."
+
     // Everywhere.
     "invalid-argument" Invalid "A command-line argument does not fit."
         "`pelton help COMMAND` shows what does."

@@ -11,6 +11,7 @@ mod args;
 mod command;
 mod files;
 mod http;
+mod notify;
 mod print;
 mod session;
 mod usage;

@@ -21,6 +21,7 @@ mod sql;
 mod toml;
 
 mod model_file;
+mod notify;
 mod project_file;
 mod retry;
 mod source_file;
@@ -46,6 +47,7 @@ pub use init::init_files;
 pub use load::{load, load_settings, load_with};
 pub use model::*;
 pub use model_file::{CLASSIFICATION_METRICS, REGRESSION_METRICS};
+pub use notify::{NotifySettings, Occasion};
 pub use retry::RetrySettings;
 pub use selector::select;
 pub use settings::{SETTINGS, SettingDoc, SettingsTable, settings_markdown};

@@ -37,6 +37,8 @@ pub struct Settings {
     pub retention: RetentionSettings,
     /// `[retry]`.
     pub retry: crate::RetrySettings,
+    /// `[notify]`.
+    pub notify: crate::NotifySettings,
 }
 
 /// `[retention]`: what is kept although no environment stands at it any more.

@@ -3,7 +3,7 @@
 use crate::draft::whole_file;
 use crate::settings::{ENGINE, PROJECT, RETENTION, SERVER};
 use crate::toml::{Entry, File, parse};
-use crate::{EngineSettings, PublishRule, RetentionSettings, RetrySettings, ServerSettings, Settings};
+use crate::{EngineSettings, NotifySettings, PublishRule, RetentionSettings, RetrySettings, ServerSettings, Settings};
 use pelton_base::Report;
 
 /// The least memory an engine can be told to use: below it, a single sort cannot hold a batch of each spilled file.
@@ -32,6 +32,7 @@ pub(crate) fn read(file: &File) -> Settings {
         server: section.get("server").map_or_else(ServerSettings::default, |entry| server(&entry)),
         retention: section.get("retention").map_or_else(RetentionSettings::default, |entry| retention(&entry)),
         retry: section.get("retry").map_or_else(RetrySettings::default, |entry| crate::retry::read(&entry)),
+        notify: section.get("notify").map_or_else(NotifySettings::default, |entry| crate::notify::read(&entry)),
     }
 }
 

@@ -74,6 +74,7 @@ pub const SETTINGS: &[&SettingsTable] = &[
     &SERVER,
     &RETENTION,
     &RETRY,
+    &NOTIFY,
     &SOURCE,
     &CSV,
     &CONTRACT,
@@ -115,6 +116,7 @@ pub static PROJECT: SettingsTable = SettingsTable {
         "server" optional "a table `[server]`" "" "server = { port = 8470 }" "The limits of `pelton serve`."
         "retention" optional "a table `[retention]`" "" r#"retention = { keep = "30 days" }"# "What `pelton gc` keeps."
         "retry" optional "a table `[retry]`" "" "retry = { attempts = 5 }" "How often a run tries what may succeed the next time."
+        "notify" optional "a table `[notify]`" "" r#"notify = { command = ["./tell.sh"] }"# "Who is told how runs end."
         "environments" later "a table" "" "" "Settings by environment."
     },
 };
@@ -177,6 +179,30 @@ pub static RETRY: SettingsTable = SettingsTable {
         "wait_ms" optional "a whole number from 0 to 60000" "200" "wait_ms = 1000"
             "How long the first wait is; each further one is twice as long, less up to a half by the seed."
         "wait_ms_max" optional "a whole number from 0 to 60000" "10000" "wait_ms_max = 30000" "The longest wait."
+    },
+};
+
+/// `[notify]`.
+pub static NOTIFY: SettingsTable = SettingsTable {
+    title: "`[notify]`",
+    files: "pelton.toml",
+    table: "notify",
+    doc: "Who is told how a run, a check or a publication ended: a webhook gets a POST of a JSON document, a program gets it on its stdin.",
+    settings: settings! {
+        "webhook" optional "a URL that begins with `https://` or `http://`" "" r#"webhook = "https://hooks.example.org/pelton""#
+            "Where a POST goes."
+        "webhook_env" optional "the name of an environment variable" "" r#"webhook_env = "PELTON_WEBHOOK""#
+            "The environment variable with the URL, where the URL is a secret; instead of `webhook`."
+        "bearer_env" optional "the name of an environment variable" "" r#"bearer_env = "PELTON_TOKEN""#
+            "The environment variable with a token that goes with the POST, as `Authorization: Bearer`."
+        "command" optional "a program, or a list of a program and its arguments" "[]" r#"command = ["./tell.sh", "--team", "data"]"#
+            "A program that is started in the project's folder."
+        "on" optional "a list of `run-failed`, `published`, `check-failed`, `warned` and `model-held`" "all of them"
+            r#"on = ["run-failed", "check-failed"]"# "What to tell of."
+        "timeout_ms" optional "a whole number from 100 to 60000" "5000" "timeout_ms = 10000"
+            "How long an attempt at the POST, or the program, may take."
+        "attempts" optional "a whole number from 1 to 5" "3" "attempts = 5"
+            "How often the POST is tried when nobody answers or the server fails; a refusal is not tried again."
     },
 };
 

@@ -29,7 +29,7 @@ pub struct Resumed {
 
 /// What is written down of a run when it begins.
 pub(crate) fn noted(options: &RunOptions) -> Value {
-    json!({ "selected": options.select, "roll_forward": options.roll_forward, "replay": options.replay.is_some() })
+    json!({ "selected": options.select, "roll_forward": options.roll_forward, "replay": options.replay.is_some(), "backfill": options.backfill.is_some() })
 }
 
 /// The options of the environment's last run, when it failed or died.
@@ -64,6 +64,11 @@ pub fn resume(ctx: &Context, options: RunOptions) -> Result<RunOptions, Reports>
         }
     };
     let flag = |name: &str| last.summary.get(name).and_then(Value::as_bool).unwrap_or(false);
+    if flag("backfill") {
+        let message = format!("the last run of environment `{environment}` was a backfill, which goes on by itself");
+        let report = Report::error("nothing-to-resume", message).note(format!("it was run {}", last.begun.id));
+        return Err(report.note("given again, it makes what is missing").hint(&last.begun.command).into());
+    }
     if flag("replay") {
         let message =
             format!("the last run of environment `{environment}` replayed a quarantine, which is not resumed");

@@ -2,7 +2,7 @@
 
 use crate::args::Backfill;
 use crate::command::{node, run};
-use crate::print::{Out, outcome};
+use crate::print::Out;
 use crate::session::Session;
 use pelton_base::{Report, Reports, parse_time_us};
 use pelton_runner::RunOptions;
@@ -17,14 +17,8 @@ pub(crate) async fn backfill(args: &Backfill, session: &Session, out: &Out) -> R
     let (environment, command) = (session.environment.clone(), session.typed.clone());
     let options = RunOptions { environment, command, ..RunOptions::default() };
     let options = pelton_runner::backfill(&ctx, options, wanted)?;
-    let ended = run::with_progress(&ctx, options, out).await?;
-    if args.answer.is_json() {
-        out.json(&ended);
-    } else {
-        out.data(outcome::outcome(&ended, out.data_style));
-    }
-    out.reports(&ended.reports);
-    Ok(ended.exit_code())
+    let ended = run::with_progress(&ctx, options, out).await;
+    run::tell(&ctx, session, ended, args.answer.is_json(), out).await
 }
 
 fn time(option: &str, text: &str) -> Result<i64, Report> {

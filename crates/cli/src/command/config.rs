@@ -60,8 +60,15 @@ fn in_force(project: &Project) -> Result<Vec<InForce>, Report> {
 }
 
 /// Every setting of `pelton.toml` by the name that it has there.
+/// A URL without what may be a secret in it.
+fn without_path(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    format!("{scheme}://{}/...", authority.rsplit('@').next().unwrap_or_default())
+}
+
 fn values(settings: &Settings) -> Vec<(&'static str, Value)> {
-    let Settings { name, warehouse, publish, seed, engine, server, retention, retry } = settings;
+    let Settings { name, warehouse, publish, seed, engine, server, retention, retry, notify } = settings;
     vec![
         ("name", json!(name)),
         ("warehouse", json!(warehouse)),
@@ -82,6 +89,13 @@ fn values(settings: &Settings) -> Vec<(&'static str, Value)> {
         ("retry.attempts", json!(retry.attempts)),
         ("retry.wait_ms", json!(retry.wait_ms)),
         ("retry.wait_ms_max", json!(retry.wait_ms_max)),
+        ("notify.webhook", json!(notify.webhook.as_deref().map(without_path))),
+        ("notify.webhook_env", json!(notify.webhook_env)),
+        ("notify.bearer_env", json!(notify.bearer_env)),
+        ("notify.command", json!(notify.command)),
+        ("notify.on", json!(notify.on.iter().map(|occasion| occasion.word()).collect::<Vec<_>>())),
+        ("notify.timeout_ms", json!(notify.timeout_ms)),
+        ("notify.attempts", json!(notify.attempts)),
     ]
 }
 
@@ -100,7 +114,7 @@ mod tests {
     fn every_setting_of_the_project_file_is_shown() {
         let (_folder, project) = project("name = \"x\"\n");
         let shown: Vec<&str> = values(&project.settings).into_iter().map(|(setting, _)| setting).collect();
-        let tables = ["engine", "server", "retention", "retry"];
+        let tables = ["engine", "server", "retention", "retry", "notify"];
         for table in pelton_project::SETTINGS.iter().filter(|table| table.files == "pelton.toml") {
             for setting in table.settings.iter().filter(|setting| setting.built) {
                 let name = if table.table.is_empty() {

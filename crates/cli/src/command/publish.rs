@@ -1,6 +1,7 @@
 //! `pelton publish ENV`: everything of an environment goes to another one, in one step.
 
 use crate::args::Publish;
+use crate::notify;
 use crate::print::{Out, environments};
 use crate::session::Session;
 use pelton_base::Reports;
@@ -21,5 +22,6 @@ pub(crate) async fn publish(args: &Publish, session: &Session, out: &Out) -> Res
         out.data(environments::moved(&moved, out.data_style));
     }
     out.reports(&moved.reports);
+    notify::of_move(&ctx.project, &moved, session.clock.as_ref(), out).await;
     Ok(moved.exit_code())
 }

@@ -2,7 +2,7 @@
 
 use crate::args::{Quarantine, QuarantineAction, Replay};
 use crate::command::{node, of_published, query, run};
-use crate::print::{Out, outcome, pages};
+use crate::print::{Out, pages};
 use crate::session::Session;
 use pelton_base::{NodeName, Report, Reports};
 use pelton_runner::RunOptions;
@@ -53,14 +53,8 @@ async fn replay(args: &Replay, session: &Session, out: &Out) -> Result<u8, Repor
     let (environment, command) = (session.environment.clone(), session.typed.clone());
     let options = RunOptions { environment, command, ..RunOptions::default() };
     let options = pelton_runner::replay(&ctx, options, wanted).await?;
-    let ended = run::with_progress(&ctx, options, out).await?;
-    if args.answer.is_json() {
-        out.json(&ended);
-    } else {
-        out.data(outcome::outcome(&ended, out.data_style));
-    }
-    out.reports(&ended.reports);
-    Ok(ended.exit_code())
+    let ended = run::with_progress(&ctx, options, out).await;
+    run::tell(&ctx, session, ended, args.answer.is_json(), out).await
 }
 
 #[derive(serde::Serialize)]

@@ -1,6 +1,7 @@
 //! `pelton rollback`: an environment goes back to an earlier publication, in one step; `--list` says which there are.
 
 use crate::args::Rollback;
+use crate::notify;
 use crate::print::{Out, environments};
 use crate::session::Session;
 use pelton_base::Reports;
@@ -26,5 +27,6 @@ pub(crate) async fn rollback(args: &Rollback, session: &Session, out: &Out) -> R
         out.data(environments::moved(&moved, out.data_style));
     }
     out.reports(&moved.reports);
+    notify::of_move(&ctx.project, &moved, session.clock.as_ref(), out).await;
     Ok(moved.exit_code())
 }

@@ -2,6 +2,7 @@
 
 use crate::args::Run;
 use crate::command::asked_to_stop;
+use crate::notify;
 use crate::print::progress::Progress;
 use crate::print::{Out, outcome};
 use crate::session::Session;
@@ -15,13 +16,33 @@ pub(crate) async fn run(args: &Run, session: &Session, out: &Out) -> Result<u8, 
         options = pelton_runner::resume(&ctx, options)?;
         out.note(outcome::resumed(&options));
     }
-    let ended = with_progress(&ctx, options, out).await?;
-    if args.answer.is_json() {
+    let ended = with_progress(&ctx, options, out).await;
+    tell(&ctx, session, ended, args.answer.is_json(), out).await
+}
+
+/// Answers how a run ended, and tells those who are to be told.
+pub(crate) async fn tell(
+    ctx: &Context,
+    session: &Session,
+    ended: Result<RunOutcome, Reports>,
+    is_json: bool,
+    out: &Out,
+) -> Result<u8, Reports> {
+    let (environment, clock) = (session.environment.as_str(), session.clock.as_ref());
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(reports) => {
+            notify::of_run(&ctx.project, environment, Err(&reports), clock, out).await;
+            return Err(reports);
+        }
+    };
+    if is_json {
         out.json(&ended);
     } else {
         out.data(outcome::outcome(&ended, out.data_style));
     }
     out.reports(&ended.reports);
+    notify::of_run(&ctx.project, environment, Ok(&ended), clock, out).await;
     Ok(ended.exit_code())
 }
 

@@ -306,7 +306,7 @@ pub(crate) fn predictions(answer: &Value, style: Style) -> String {
 pub(crate) fn settings(root: &Path, environment: &str, settings: &[InForce], style: Style) -> String {
     let mut sheet = Sheet::with_head(["setting", "value", "from"]);
     for setting in settings {
-        let value = value_text(&setting.value);
+        let value = if setting.value.is_null() { "-".into() } else { value_text(&setting.value) };
         let painted = if setting.from == "default" { style.dim(setting.from) } else { setting.from.to_string() };
         sheet.row([setting.setting.into(), Cell::from(value), Cell::painted(setting.from, painted)]);
     }

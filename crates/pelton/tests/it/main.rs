@@ -10,6 +10,7 @@ mod failure;
 mod incremental;
 mod learning;
 mod limits;
+mod notify;
 mod pipes;
 mod program;
 mod runs;

@@ -42,6 +42,7 @@ pub(super) const SCENES: &[Scene] = &[
         words: &["gc", "--yes", "--keep", "0s", "--keep-publications", "1"],
         before: grown,
     },
+    Scene { name: "incremental", weight: 4, goes_back: true, words: &["run"], before: incremental },
     Scene { name: "predict", weight: 1, goes_back: false, words: PREDICT, before: first_published },
     Scene { name: "serve", weight: 1, goes_back: false, words: &["serve", "--port", "0"], before: predicted },
 ];
@@ -70,6 +71,25 @@ const PROJECT: &[(&str, &str)] = &[
         "models/late.sql",
         "/* pelton\ntask = \"classification\"\ntarget = \"late\"\nkey = [\"order_id\"]\ntime = \"at\"\nfeatures = [\"spend.most\"]\n\
          learner = [\"logistic\"]\n*/\nselect order_id, customer, at, amount, late from sound",
+    ),
+];
+
+/// Tables that are built from what changed.
+const INCREMENTAL: &[(&str, &str)] = &[
+    ("tables/lines.sql", "/* pelton\nbuild = \"append\"\n*/\nselect order_id, amount * 2 as twice from orders"),
+    (
+        "tables/totals.sql",
+        "/* pelton\nbuild = \"merge\"\nkey = \"customer\"\n*/\n\
+         select customer, sum(amount) as total, count(*) as n from orders group by customer",
+    ),
+    (
+        "tables/daily.sql",
+        "/* pelton\nbuild = \"interval\"\ninterval = \"1 day\"\ntime = \"day\"\n*/\n\
+         select date_trunc('day', at) as day, sum(amount) as total from orders group by 1",
+    ),
+    (
+        "tables/states.sql",
+        "/* pelton\nbuild = \"history\"\nkey = \"customer\"\ntime = \"at\"\n*/\nselect customer, late, at from orders",
     ),
 ];
 
@@ -115,6 +135,12 @@ fn change(folder: &Path) {
 fn growing(folder: &Path) {
     first_published(folder);
     change(folder);
+}
+
+/// A published project with tables that go on from what they are, and that changed since.
+fn incremental(folder: &Path) {
+    write(folder, INCREMENTAL);
+    growing(folder);
 }
 
 /// A project that changed, and whose run died between a Delta commit and the record of it.
