@@ -418,6 +418,37 @@ fn every_column_that_the_optimizer_reads_is_named() {
     }
 }
 
+#[test]
+fn a_column_without_which_a_select_fails_is_named() {
+    let (engine, catalog) = (engine(), typed());
+    let mut fails = 0;
+    // A view fails without a column that nobody asks it for.
+    for sql in runnable(60).iter().filter(|sql| !sql.contains("from paid")) {
+        let lineage = engine.lineage(&catalog, sql).unwrap();
+        for (table, schema) in schemas().into_iter().filter(|(table, _)| sql.contains(table)) {
+            for column in schema.fields() {
+                let renamed = schema.fields().iter().map(|field| match field == column {
+                    true => field.as_ref().clone().with_name("renamed"),
+                    false => field.as_ref().clone(),
+                });
+                let renamed = Relation::Typed(Arc::new(Schema::new(renamed.collect::<Vec<_>>())));
+                if engine.analyze(&catalog.clone().with(table, renamed), sql).is_ok() {
+                    continue;
+                }
+                fails += 1;
+                let column = Some(column.name().as_str());
+                assert!(
+                    names(&lineage.rows, table, column)
+                        || lineage.columns.iter().any(|made| names(&made.from, table, column)),
+                    "{sql}\nfails without {table}.{column:?}, which is not named\n{}",
+                    told(&lineage)
+                );
+            }
+        }
+    }
+    assert!(fails > 100, "{fails}");
+}
+
 #[tokio::test]
 async fn what_is_not_named_can_be_changed_without_changing_the_answer() {
     let engine = LocalEngine::new(&Limits { threads: 1, ..Limits::default() }).unwrap();
