@@ -8,8 +8,8 @@ use pelton_runner::{Affected, ColumnOrigin, ColumnOrigins, Impact, NodeOrigins, 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
-/// How many origins stand on a line.
-const ON_A_LINE: usize = 6;
+/// How wide a list of origins may be.
+const WIDTH: usize = 90;
 
 /// How many steps of a way are told; of a longer one, half from its beginning and half from its end.
 const STEPS_MAX: usize = 20;
@@ -52,12 +52,12 @@ pub(crate) fn shown(node: &ShownColumns, style: Style) -> String {
     let (mut begins, mut goes) = (Sheet::new().indent(2), Sheet::new().indent(2));
     for column in &node.columns {
         let name = column.column.name.as_str();
-        for (at, line) in column.sources.chunks(ON_A_LINE).enumerate() {
-            begins.row([if at == 0 { name } else { "" }, &line.join(", ")]);
+        for (at, line) in lines(&column.sources).iter().enumerate() {
+            begins.row([if at == 0 { name } else { "" }, line]);
         }
         let used = column.used_by.iter().map(|used| format!("{} ({})", origin_text(used), way(used.how)));
-        for (at, line) in used.collect::<Vec<_>>().chunks(ON_A_LINE).enumerate() {
-            goes.row([if at == 0 { name } else { "" }, &line.join(", ")]);
+        for (at, line) in lines(&used.collect::<Vec<_>>()).iter().enumerate() {
+            goes.row([if at == 0 { name } else { "" }, line]);
         }
     }
     section(&mut text, "columns of sources that its values come from", &begins, style);
@@ -99,11 +99,31 @@ fn by_way(from: &[ColumnOrigin], mut line: impl FnMut(&str, String)) {
     }
     for (how, origins) in ways {
         let mut words = how.words();
-        for origins in origins.chunks(ON_A_LINE) {
-            line(words, origins.join(", "));
+        for origins in lines(&origins) {
+            line(words, origins);
             words = "";
         }
     }
+}
+
+/// A list with commas, on as many lines as it needs.
+fn lines(list: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for entry in list {
+        match lines.last_mut() {
+            Some(line) if words::width(line) + words::width(entry) + 2 <= WIDTH => {
+                line.push_str(", ");
+                line.push_str(entry);
+            }
+            last => {
+                if let Some(line) = last {
+                    line.push(',');
+                }
+                lines.push(entry.clone());
+            }
+        }
+    }
+    lines
 }
 
 /// The way in one word: `copied`.
@@ -305,4 +325,36 @@ fn drawn(from: &ColumnOrigin, to: End) -> (End, End, How) {
 /// A text inside a record of Graphviz.
 fn record_text(text: &str) -> String {
     text.chars().flat_map(|c| "\\\"{}|<>".contains(c).then_some('\\').into_iter().chain([c])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_goes_on_on_the_next_line() {
+        let names = |count: usize| (0..count).map(|at| format!("table.column_{at:02}")).collect::<Vec<_>>();
+        assert_eq!(lines(&names(2)), ["table.column_00, table.column_01"]);
+        let long = lines(&names(12));
+        assert!(long.len() == 3 && long.iter().all(|line| line.len() <= WIDTH + 1), "{long:?}");
+        assert_eq!(long.join(" "), names(12).join(", "));
+        assert!(lines(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_column_may_have_any_name() {
+        let from = ColumnOrigin { node: "t".into(), column: Some("a|<b>".into()), how: How::Copied };
+        let to = ("u".to_string(), Some("say \"x\"".to_string()));
+        let drawing = Drawing {
+            nodes: vec![
+                ("t".into(), "source", vec!["a|<b>".into()]),
+                ("u".into(), "table", vec![to.1.clone().unwrap()]),
+            ],
+            arrows: vec![drawn(&from, to)],
+        };
+        let dot = drawing.dot();
+        assert!(dot.contains(r#"<c0> a\|\<b\>"#) && dot.contains(r#"<c0> say \"x\""#), "{dot}");
+        assert!(dot.contains(r#""t":c0 -> "u":c0 [label = "copied"];"#), "{dot}");
+        assert!(drawing.mermaid().contains("c0_u[\"say #quot;x#quot;\"]"), "{}", drawing.mermaid());
+    }
 }
