@@ -35,6 +35,8 @@ pub enum How {
     Split,
     /// The rows of the table as a whole.
     Rows,
+    /// A check compares rows with it, and stops or warns. Never of a SELECT.
+    Check,
 }
 
 impl How {
@@ -59,6 +61,7 @@ impl How {
             How::Unnest => "unnested from",
             How::Split => "split by",
             How::Rows => "rows of",
+            How::Check => "checked with",
         }
     }
 }

@@ -88,6 +88,7 @@ fn word(how: How) -> &'static str {
         How::Unnest => "unnest",
         How::Split => "split",
         How::Rows => "rows",
+        How::Check => "check",
     }
 }
 

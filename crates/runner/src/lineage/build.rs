@@ -5,7 +5,7 @@ use crate::check::{self, Types};
 use arrow::array::ArrayRef;
 use arrow::datatypes::{Field, Schema};
 use pelton_base::{NodeName, Report, Reports, parallel};
-use pelton_project::{Body, Build, Model, Node, Project, Spanned, SplitBy, Table};
+use pelton_project::{Body, Build, Model, Node, Project, Rule, Spanned, SplitBy, Table};
 use pelton_quality::STAGED;
 use pelton_query::{Catalog, Engine, How, Lineage, LineageOrigin, Relation, Scorer, sql, types};
 use pelton_store::Warehouse;
@@ -68,6 +68,7 @@ impl Building<'_> {
             }
         };
         linked.rows.extend(self.kept(node)?);
+        linked.rows.extend(self.checked_with(node)?);
         if let Body::Table(table) = &node.body {
             self.increment(node, table, &mut linked)?;
         }
@@ -120,6 +121,31 @@ impl Building<'_> {
         let number = self.numbers[&node.name];
         let links = lineage.rows.iter().filter_map(|origin| self.link(number, origin));
         Ok(links.filter(|link| link.node != number || link.column.is_some()).collect())
+    }
+
+    /// The columns of other nodes that checks compare rows with.
+    fn checked_with(&self, node: &Node) -> Result<Vec<Link>, Report> {
+        let number = self.numbers[&node.name];
+        let mut links = Vec::new();
+        for check in node.checks() {
+            match &check.rule {
+                Rule::References { table, other, .. } => {
+                    links.extend(self.numbers.get(table).map(|table| self.own(*table, other)));
+                }
+                Rule::Custom(select) => {
+                    let staged = Relation::Typed(self.types.schemas[&node.name].clone());
+                    let catalog = crate::stage::with_staged(&self.catalog(node), &node.name, &staged);
+                    let subject = format!("check `{}` of `{}`", check.name, node.name);
+                    let lineage = self.engine.lineage(&catalog, select);
+                    let lineage = lineage.map_err(|error| error.report(&subject).at(node.place_at(check.span)))?;
+                    let read = lineage.columns.iter().flat_map(|column| &column.from).chain(&lineage.rows);
+                    links.extend(read.filter_map(|origin| self.link(number, origin)));
+                }
+                _ => {}
+            }
+        }
+        links.retain(|link| link.node != number && link.column.is_some());
+        Ok(links.into_iter().map(|link| link.with(How::Check)).collect())
     }
 
     /// What the build of a table does to the rows of its SELECT: of each key the newest, or every state with its times.

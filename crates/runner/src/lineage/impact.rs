@@ -156,8 +156,8 @@ impl ColumnGraph {
         Report::error("unknown-column", message).note(format!("columns: {columns}")).suggest(column, known())
     }
 
-    /// Everything that can be reached from a vertex: by direct links alone as far as they lead, the rest by any. Both ways are the
-    /// shortest. Every link is looked at twice at most.
+    /// Everything that can be reached from a vertex: by direct links alone as far as they lead, then by any, then by a check, which leads
+    /// no further: it stops a node, and changes no row. All ways are the shortest. Every link is looked at three times at most.
     fn reach(&self, vertices: &Vertices, begin: usize) -> Vec<Option<Reached>> {
         let readers = self.readers(vertices);
         let mut reached = vec![None; vertices.count];
@@ -167,11 +167,19 @@ impl ColumnGraph {
             let mut open: VecDeque<usize> = order.iter().copied().collect();
             while let Some(vertex) = open.pop_front() {
                 for (reader, how) in readers.of(vertex) {
-                    if reached[*reader].is_none() && (how.is_direct() || !only_direct) {
+                    let is_followed = if only_direct { how.is_direct() } else { *how != How::Check };
+                    if is_followed && reached[*reader].is_none() {
                         reached[*reader] = Some(Reached { direct: only_direct, via: Some((vertex, *how)) });
                         order.push(*reader);
                         open.push_back(*reader);
                     }
+                }
+            }
+        }
+        for vertex in order {
+            for (reader, how) in readers.of(vertex) {
+                if *how == How::Check && reached[*reader].is_none() {
+                    reached[*reader] = Some(Reached { direct: false, via: Some((vertex, *how)) });
                 }
             }
         }
@@ -347,6 +355,22 @@ mod tests {
         );
         assert_eq!(graph.impact("s").unwrap_err().code, "invalid-argument");
         assert_eq!(graph.impact("x.c0").unwrap_err().code, "unknown-node");
+    }
+
+    #[test]
+    fn a_check_leads_no_further_and_hides_no_other_way() {
+        use How::{Check, Copied, Filter, Rows};
+        let graph = graph(vec![
+            node("s", &[&[], &[]], &[]),
+            node("a", &[&[(0, 1, Copied)]], &[(0, Some(0), Check), (0, None, Rows)]),
+            node("b", &[&[(1, 0, Copied)]], &[(1, None, Rows)]),
+            node("c", &[&[(0, 1, Copied)]], &[(0, Some(0), Check), (0, Some(0), Filter)]),
+            node("d", &[&[(3, 0, Copied)]], &[(3, None, Rows)]),
+        ]);
+        assert_eq!(
+            told(&graph.impact("s.c0").unwrap()),
+            ["a indirect via s.c0", "c indirect via s.c0", "d indirect via c"]
+        );
     }
 
     #[test]
