@@ -21,11 +21,16 @@ pub(crate) async fn stage(
     node: &NodeName,
     version: &VersionId,
     part: &str,
-    mut stream: BatchStream,
+    stream: BatchStream,
 ) -> Result<(SchemaRef, Staged), Report> {
-    let subject = format!("`{node}`");
     let schema = pelton_store::stored_schema(&stream.schema).map_err(|error| error.report())?;
-    let mut writer = writer(ctx, run, node, version, part, schema.clone()).map_err(|error| error.report())?;
+    let writer = writer(ctx, run, node, version, part, schema.clone()).map_err(|error| error.report())?;
+    Ok((schema, drain(node, writer, stream).await?))
+}
+
+/// Writes a stream to its end, or takes back what was written.
+pub(crate) async fn drain(node: &NodeName, mut writer: StageWriter, mut stream: BatchStream) -> Result<Staged, Report> {
+    let subject = format!("`{node}`");
     let (sender, mut receiver) = tokio::sync::mpsc::channel::<RecordBatch>(WAITING_BATCHES_MAX);
     let writing = tokio::task::spawn_blocking(move || -> Result<Option<Staged>, StoreError> {
         let mut ended = false;
@@ -65,7 +70,7 @@ pub(crate) async fn stage(
         writing.await.map_err(|_| Report::error("internal", format!("{subject}: the writer of files panicked")))?;
     match (failed, done) {
         (Some(failed), _) => Err(failed),
-        (None, Ok(Some(staged))) => Ok((schema, staged)),
+        (None, Ok(Some(staged))) => Ok(staged),
         (None, Ok(None)) => Err(Report::error("internal", format!("{subject}: its rows ended halfway"))),
         (None, Err(error)) => Err(error.report()),
     }
@@ -80,10 +85,22 @@ pub(crate) fn writer(
     part: &str,
     schema: SchemaRef,
 ) -> Result<StageWriter, StoreError> {
+    writer_with(ctx, run, node, (version, part), schema, StageOptions::default())
+}
+
+/// As [`writer`], with files cut in another way.
+pub(crate) fn writer_with(
+    ctx: &Context,
+    run: &RunId,
+    node: &NodeName,
+    (version, part): (&VersionId, &str),
+    schema: SchemaRef,
+    options: StageOptions,
+) -> Result<StageWriter, StoreError> {
     let folder = format!("tables/{node}");
     let prefix = format!("part-{version}{part}");
     ctx.warehouse.state().note_staging(run, &folder, &prefix)?;
-    StageWriter::new(&ctx.warehouse, &folder, &prefix, schema, StageOptions::default())
+    StageWriter::new(&ctx.warehouse, &folder, &prefix, schema, options)
 }
 
 /// A writer of quarantined rows.

@@ -34,11 +34,18 @@ pub struct StageOptions {
     pub bytes_per_file_max: u64,
     /// The rows of a row group. Default 131,072: four or more groups to read in parallel in a table of half a million rows.
     pub row_group_rows: usize,
+    /// Whether to compute digests. Without, the files have none, and that of what was staged says nothing. Default true.
+    pub digests: bool,
 }
 
 impl Default for StageOptions {
     fn default() -> Self {
-        StageOptions { rows_per_file_max: u64::MAX, bytes_per_file_max: 64 << 20, row_group_rows: 131_072 }
+        StageOptions {
+            rows_per_file_max: u64::MAX,
+            bytes_per_file_max: 64 << 20,
+            row_group_rows: 131_072,
+            digests: true,
+        }
     }
 }
 
@@ -153,7 +160,9 @@ impl StageWriter {
                 none.insert(OpenFile { writer, stats: FileStats::new(&self.schema), rows: 0, before })
             }
         };
-        self.digest.add(chunk)?;
+        if self.options.digests {
+            self.digest.add(chunk)?;
+        }
         open.writer.write(chunk).map_err(|error| StoreError::caused(action(), &error))?;
         open.stats.add(chunk);
         open.rows += chunk.num_rows() as u64;
@@ -173,7 +182,7 @@ impl StageWriter {
         StoreError::at(Point::StageFile, action)?;
         block_on(self.store.put(&self.object(&name), Bytes::from(bytes).into()))
             .map_err(|error| StoreError::caused(action(), &error))?;
-        let rows_digest = Some(self.digest.rows_sum().minus(open.before));
+        let rows_digest = self.options.digests.then(|| self.digest.rows_sum().minus(open.before));
         let stats = Some(open.stats.json());
         self.files.push(DataFile { path: name, bytes: size, rows: open.rows, stats, rows_digest });
         Ok(())
@@ -187,7 +196,8 @@ impl StageWriter {
         fail::after(Point::StageFiles);
         let files = std::mem::take(&mut self.files);
         let bytes = files.iter().map(|file| file.bytes).sum();
-        Ok(Staged { bytes, rows: self.digest.rows(), digest: self.digest.finish(), files })
+        let rows = files.iter().map(|file| file.rows).sum();
+        Ok(Staged { bytes, rows, digest: self.digest.finish(), files })
     }
 
     /// Deletes what was written.

@@ -20,8 +20,12 @@ pub(crate) fn check(
     (selected, volatile): (&SchemaRef, &[String]),
 ) -> Result<SchemaRef, Reports> {
     let mut mistakes = Reports::default();
-    for column in table.increment.key.iter().chain(&table.increment.track) {
-        has(node, selected, column, |kind| !kind.is_nested(), "a key or a tracked column", &mut mistakes);
+    for column in &table.increment.key {
+        let is_key = |kind: &DataType| !kind.is_nested() && !kind.is_floating();
+        has(node, selected, column, is_key, "a key", &mut mistakes);
+    }
+    for column in &table.increment.track {
+        has(node, selected, column, |kind| !kind.is_nested(), "a tracked column", &mut mistakes);
     }
     if let Some(column) = &table.time {
         let takes_dates = table.build != Build::History;

@@ -1,12 +1,15 @@
 //! Copy on write: files without a row that is replaced stay, the others are written again without those rows.
 
 use super::{Stop, Work, base};
-use crate::stage;
+use crate::{Context, stage};
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, not};
-use futures::{StreamExt, TryStreamExt};
-use pelton_query::{BatchStream, Catalog, DataFile, QueryError, sql};
-use std::sync::Arc;
+use arrow::datatypes::SchemaRef;
+use futures::StreamExt;
+use pelton_base::{NodeName, Report, RunId, VersionId};
+use pelton_query::{BatchStream, Catalog, DataFile, QueryError, Relation, sql};
+use pelton_store::{StageOptions, TableDigest};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Tells which rows of a batch are replaced.
 pub(crate) type Mask = Arc<dyn Fn(&RecordBatch) -> Result<BooleanArray, QueryError> + Send + Sync>;
@@ -38,51 +41,116 @@ pub(crate) async fn without(
     mask: Mask,
 ) -> Result<Left, Stop> {
     let mut left = Left { kept: Vec::new(), staged: Vec::new() };
-    let mut touched: Vec<(DataFile, bool)> = Vec::new();
+    let mut touched: Vec<DataFile> = Vec::new();
     for file in files {
-        let marked = if may_hold(file) { marked(work, file, columns, &mask).await? } else { 0 };
-        match marked {
-            0 => left.kept.push(file.clone()),
-            marked => touched.push((file.clone(), marked == file.rows)),
+        match may_hold(file) && holds_any(work, file, columns, &mask).await? {
+            true => touched.push(file.clone()),
+            false => left.kept.push(file.clone()),
         }
     }
-    let rewritten: Vec<DataFile> = touched.into_iter().filter(|(_, is_all)| !is_all).map(|(file, _)| file).collect();
-    if rewritten.is_empty() {
-        return Ok(left);
+    let (ctx, count) = (work.building.ctx, touched.len());
+    if count > 0 {
+        work.building.progress(&work.node.name, format!("writing {count} of {} files again", files.len()));
     }
-    work.building.progress(&work.node.name, format!("writing {} of {} files again", rewritten.len(), files.len()));
-    let engine = work.building.ctx.engine.clone();
-    let all = format!("select * from {FILE}");
-    let relations: Vec<_> = rewritten.iter().map(|file| work.relation(std::slice::from_ref(file))).collect();
-    // One file after the other: their rows stay near each other, and as little as one file is open.
-    let rows = futures::stream::iter(relations).then(move |relation| {
-        let (engine, all) = (engine.clone(), all.clone());
-        async move { Ok::<_, QueryError>(engine.query(&Catalog::default().with(FILE, relation), &all).await?.batches) }
+    // As many files at a time as there are threads: each is put together in memory.
+    let rewriting = touched.into_iter().enumerate().map(|(at, file)| {
+        let rewrite = Rewrite {
+            ctx: ctx.clone(),
+            run: work.building.run.clone(),
+            node: work.node.name.clone(),
+            id: work.id.clone(),
+            part: format!("-kept{at}"),
+            schema: work.schema.clone(),
+            relation: work.relation(std::slice::from_ref(&file)),
+            file,
+            mask: mask.clone(),
+        };
+        tokio::spawn(rewrite.run())
     });
-    let kept = rows.try_flatten().map(move |batch| {
-        let batch = batch?;
-        let marked = mask(&batch)?;
-        let stays = not(&marked).map_err(|error| internal(&error))?;
-        filter_record_batch(&batch, &stays).map_err(|error| internal(&error))
-    });
-    let stream = BatchStream { schema: work.schema.clone(), batches: kept.boxed() };
-    let (ctx, run) = (work.building.ctx, work.building.run);
-    let (_, staged) = stage::stage(ctx, run, &work.node.name, work.id, "-kept", stream).await?;
-    left.staged = staged.files;
-    Ok(left)
+    let mut rewritten = futures::stream::iter(rewriting).buffered(ctx.threads.max(1));
+    let mut failed = None;
+    while let Some(written) = rewritten.next().await {
+        match written {
+            Ok(Ok(file)) => left.staged.extend(file),
+            Ok(Err(report)) => failed = failed.or(Some(report)),
+            Err(_) => failed = failed.or_else(|| Some(Report::error("internal", "the writer of files panicked"))),
+        }
+    }
+    match failed {
+        None => Ok(left),
+        Some(report) => {
+            base::discard(work, &left.staged);
+            Err(report.into())
+        }
+    }
 }
 
-async fn marked(work: &Work<'_>, file: &DataFile, columns: &[&str], mask: &Mask) -> Result<u64, Stop> {
+/// Whether a file has a row that is replaced.
+async fn holds_any(work: &Work<'_>, file: &DataFile, columns: &[&str], mask: &Mask) -> Result<bool, Stop> {
     let catalog = Catalog::default().with(FILE, work.relation(std::slice::from_ref(file)));
     let select = format!("select {} from {FILE}", sql::idents(columns.iter().copied()));
     let stream = work.building.ctx.engine.query(&catalog, &select).await.map_err(|error| work.failed(&error))?;
     let mut batches = stream.batches;
-    let mut count = 0;
     while let Some(batch) = batches.next().await {
         let marked = batch.and_then(|batch| mask(&batch)).map_err(|error| work.failed(&error))?;
-        count += (marked.len() - marked.false_count()) as u64;
+        if marked.true_count() > 0 {
+            return Ok(true);
+        }
     }
-    Ok(count)
+    Ok(false)
+}
+
+/// A file to be written again without the rows that are replaced.
+struct Rewrite {
+    ctx: Context,
+    run: RunId,
+    node: NodeName,
+    id: VersionId,
+    part: String,
+    schema: SchemaRef,
+    relation: Relation,
+    file: DataFile,
+    mask: Mask,
+}
+
+impl Rewrite {
+    /// The file without them; nothing when all of its rows are replaced.
+    async fn run(self) -> Result<Option<DataFile>, Report> {
+        let subject = format!("table `{}`", self.node);
+        let report = |error: QueryError| error.report(&subject);
+        let digest = TableDigest::new(&self.schema).map_err(|error| error.report())?;
+        let removed = Arc::new(Mutex::new(digest));
+        let catalog = Catalog::default().with(FILE, self.relation);
+        let all = self.ctx.engine.query(&catalog, &format!("select * from {FILE}")).await.map_err(report)?;
+        let (mask, seen) = (self.mask, removed.clone());
+        let kept = all.batches.map(move |batch| without_marked(&batch?, &mask, &seen));
+        // One file of the same size: its digest is what is left of the other's, and no row that stays is hashed.
+        let options = StageOptions { bytes_per_file_max: u64::MAX, digests: false, ..StageOptions::default() };
+        let version = (&self.id, self.part.as_str());
+        let writer = stage::writer_with(&self.ctx, &self.run, &self.node, version, self.schema.clone(), options);
+        let writer = writer.map_err(|error| error.report())?;
+        let stream = BatchStream { schema: self.schema, batches: kept.boxed() };
+        let staged = stage::drain(&self.node, writer, stream).await?;
+        let removed = removed.lock().unwrap_or_else(PoisonError::into_inner);
+        if staged.rows + removed.rows() != self.file.rows {
+            let message = format!("{subject}: file `{}` does not have {} rows", self.file.path, self.file.rows);
+            return Err(Report::error("damaged-table", message).note("nothing was published").hint("pelton verify"));
+        }
+        let rows_digest = self.file.rows_digest.map(|had| had.minus(removed.rows_sum()));
+        Ok(staged.files.into_iter().next().map(|file| DataFile { rows_digest, ..file }))
+    }
+}
+
+fn without_marked(batch: &RecordBatch, mask: &Mask, seen: &Mutex<TableDigest>) -> Result<RecordBatch, QueryError> {
+    let marked = mask(batch)?;
+    if marked.true_count() == 0 {
+        return Ok(batch.clone());
+    }
+    let gone = filter_record_batch(batch, &marked).map_err(|error| internal(&error))?;
+    let added = seen.lock().unwrap_or_else(PoisonError::into_inner).add(&gone);
+    added.map_err(|error| QueryError::Internal { message: error.to_string() })?;
+    let stays = not(&marked).map_err(|error| internal(&error))?;
+    filter_record_batch(batch, &stays).map_err(|error| internal(&error))
 }
 
 pub(crate) fn internal(error: &dyn std::fmt::Display) -> QueryError {
