@@ -128,7 +128,8 @@ impl ColumnGraph {
 
     /// The node and the column that `NODE.COLUMN` names.
     fn find(&self, written: &str) -> Result<(usize, usize), Report> {
-        let Some((node, column)) = written.split_once('.') else {
+        let parts = written.split_once('.').filter(|(node, column)| !node.is_empty() && !column.is_empty());
+        let Some((node, column)) = parts else {
             let report = Report::error("invalid-argument", format!("`{written}` names no column"));
             let known = self.numbers.get(&NodeName::new(written)).and_then(|node| self.nodes[*node].columns.first());
             return Err(match known {
@@ -353,7 +354,9 @@ mod tests {
             (mistake.code, mistake.hints.as_slice()),
             ("unknown-column", &["did you mean `c0`?".to_string()][..])
         );
-        assert_eq!(graph.impact("s").unwrap_err().code, "invalid-argument");
+        for no_column in ["s", "s.", ".c0", ".", ""] {
+            assert_eq!(graph.impact(no_column).unwrap_err().code, "invalid-argument", "{no_column}");
+        }
         assert_eq!(graph.impact("x.c0").unwrap_err().code, "unknown-node");
     }
 
