@@ -44,6 +44,8 @@ points! {
     EnvironmentRollback "environment.rollback" "An environment is about to go back to an earlier publication."
     GcForget "gc.forget" "gc is about to forget versions and publications."
     GcFile "gc.file" "gc is about to delete a file that nothing names."
+    RepairAside "repair.aside" "A Delta log that cannot be read is about to be put aside."
+    RepairDelete "repair.delete" "A damaged online store is about to be deleted, to be made anew."
     LogSegment "log.segment" "A segment of the prediction log is written beside its place, and about to be put into it."
     LogAppend "log.append" "Predictions are about to be written to the log."
     LogAppended "log.appended" "Predictions are in the log, and not answered yet."

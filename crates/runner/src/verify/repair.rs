@@ -4,6 +4,7 @@ use super::{Became, LOST, Remedy, Verified, VerifyOptions};
 use crate::catalog;
 use crate::context::{Context, reports};
 use crate::serving;
+use pelton_base::fail::{self, Point};
 use pelton_base::{NodeName, Report, Reports, RunId, VersionId};
 use pelton_query::{Commit, QueryError};
 use pelton_store::{RunLock, RunRecord, VersionLinks};
@@ -128,7 +129,9 @@ fn put_aside(log: PathBuf) -> Result<(), Report> {
         Report::error("unreadable-file", message).note(format!("the reason: {reason}"))
     };
     let Some(aside) = free else { return Err(unreadable(format!("{ASIDE_MAX} others lie beside it"))) };
-    std::fs::rename(&log, aside).map_err(|error| unreadable(error.to_string()))
+    fail::before(Point::RepairAside)
+        .and_then(|()| std::fs::rename(&log, aside))
+        .map_err(|error| unreadable(error.to_string()))
 }
 
 /// Makes online stores anew whose tables are whole; the others are made by the run that builds these again.
@@ -139,7 +142,8 @@ async fn online(ctx: &Context, verified: &mut Verified, lost: &BTreeSet<VersionI
         finding.became = if is_lost { Became::Marked } else { Became::Left };
         if !is_lost {
             is_open = true;
-            match std::fs::remove_file(ctx.warehouse.root().join(&finding.path)) {
+            let path = ctx.warehouse.root().join(&finding.path);
+            match fail::before(Point::RepairDelete).and_then(|()| std::fs::remove_file(path)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     let message = format!("cannot delete `{}`", finding.path);
                     verified

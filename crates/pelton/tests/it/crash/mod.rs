@@ -23,7 +23,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Kills in all scenes together, unless `PELTON_CRASH_RUNS` says otherwise; several hundred in less than three minutes on two cores.
-const RUNS: u64 = 280;
+const RUNS: u64 = 360;
 
 /// One of so many kills comes at a random time instead of at a failpoint.
 const RANDOM_EVERY: u64 = 4;

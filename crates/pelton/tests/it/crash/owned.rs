@@ -57,13 +57,16 @@ pub(super) fn orphans(warehouse: &Path) -> Vec<String> {
                 .strip_suffix(".redb")
                 .and_then(|stem| stem.rsplit_once('-'))
                 .is_some_and(|(_, id)| ids.contains(id));
+        // What a repair put aside is kept for people.
+        let is_aside = path.contains("/_delta_log.damaged-");
         let is_segment = path.starts_with("log/") && path.ends_with(".segment") && !path.contains("/.");
         if !(ITS_OWN.contains(&path.as_str())
             || owned.contains_key(&path)
             || is_log_entry
             || is_artifact
             || is_online
-            || is_segment)
+            || is_segment
+            || is_aside)
         {
             wrong.push(path);
         }

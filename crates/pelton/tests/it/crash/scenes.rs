@@ -42,6 +42,7 @@ pub(super) const SCENES: &[Scene] = &[
         words: &["gc", "--yes", "--keep", "0s", "--keep-publications", "1"],
         before: grown,
     },
+    Scene { name: "repair", weight: 2, goes_back: false, words: &["verify", "--repair"], before: damaged },
     Scene { name: "incremental", weight: 4, goes_back: true, words: &["run"], before: incremental },
     Scene { name: "predict", weight: 1, goes_back: false, words: PREDICT, before: first_published },
     Scene { name: "serve", weight: 1, goes_back: false, words: &["serve", "--port", "0"], before: predicted },
@@ -168,6 +169,16 @@ fn repaired(folder: &Path) {
     run(folder, &["quarantine", "orders", "--output", "rows.csv"]);
     let rows = fs::read_to_string(folder.join("rows.csv")).unwrap();
     fs::write(folder.join("mended.csv"), rows.replace(",12;50,", ",12.50,")).unwrap();
+}
+
+/// A project whose Delta log cannot be read, and whose online store is cut off.
+fn damaged(folder: &Path) {
+    first_published(folder);
+    let warehouse = folder.join("warehouse");
+    write(&warehouse, &[("tables/orders/_delta_log/00000000000000000000.json", "no log at all\n")]);
+    let store = fs::read_dir(warehouse.join("online")).unwrap().flatten().next().unwrap().path();
+    let bytes = fs::read(&store).unwrap();
+    fs::write(&store, &bytes[..bytes.len() / 2]).unwrap();
 }
 
 /// A project of which predictions were asked that are in no table yet.
