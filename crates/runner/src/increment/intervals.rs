@@ -5,7 +5,7 @@
 
 use super::base::{Base, Changed, restrict, whole_name};
 use super::ranges::{self, Range};
-use super::replace::{self, Mask, discard_on_stop, internal};
+use super::replace::{self, Mask, internal};
 use super::{Before, Rows, Stop, Work};
 use crate::shape;
 use arrow::array::{ArrayRef, AsArray};
@@ -70,7 +70,7 @@ pub(crate) async fn build(work: &Work<'_>, base: &Base, before: &Before, cover: 
         };
         replace::without(work, &before.version.files, &[time], may_hold, mask(time, touched.clone())).await
     };
-    let (files, staged) = discard_on_stop(work, &new, left)?.with(new);
+    let (files, staged) = replace::together(work, Ok(new), left)?;
     Ok(Rows { schema, files, staged, how, memory })
 }
 

@@ -5,7 +5,7 @@
 
 use super::base::{Base, Changed, grown, restrict, whole_name};
 use super::intervals::Times;
-use super::replace::{self, Left, Mask, discard_on_stop, internal};
+use super::replace::{self, Left, Mask, internal};
 use super::{Before, Rows, Stop, Work};
 use crate::shape;
 use arrow::array::{Array, BooleanArray, RecordBatch};
@@ -75,9 +75,9 @@ pub(crate) async fn build(work: &Work<'_>, base: &Base, before: &Before) -> Resu
     }
     work.building.progress(&work.node.name, format!("building {} keys", thousands(touched.rows)));
     catalog.relations.insert(TOUCHED.into(), touched.relation());
-    let new = work.stage(&catalog, &sql, "").await?;
-    let left = untouched(work, before, &touched).await;
-    let (files, staged) = discard_on_stop(work, &new, left)?.with(new);
+    // Neither needs the other.
+    let (new, left) = tokio::join!(work.stage(&catalog, &sql, ""), untouched(work, before, &touched));
+    let (files, staged) = replace::together(work, new, left)?;
     Ok(Rows { schema, files, staged, how, memory })
 }
 

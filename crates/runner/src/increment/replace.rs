@@ -24,7 +24,7 @@ pub(crate) struct Left {
 
 impl Left {
     /// All files together with new ones; and those that this build staged.
-    pub(crate) fn with(self, new: Vec<DataFile>) -> (Vec<DataFile>, Vec<DataFile>) {
+    fn with(self, new: Vec<DataFile>) -> (Vec<DataFile>, Vec<DataFile>) {
         let staged: Vec<DataFile> = self.staged.into_iter().chain(new).collect();
         (self.kept.into_iter().chain(staged.iter().cloned()).collect(), staged)
     }
@@ -157,10 +157,19 @@ pub(crate) fn internal(error: &dyn std::fmt::Display) -> QueryError {
     QueryError::Internal { message: format!("rows to replace: {error}") }
 }
 
-/// What was staged before a build found that it cannot go on is deleted.
-pub(crate) fn discard_on_stop<T>(work: &Work<'_>, staged: &[DataFile], result: Result<T, Stop>) -> Result<T, Stop> {
-    if result.is_err() {
-        base::discard(work, staged);
+/// All files of a version that has new ones beside what is left, and those of them that this build staged. Where one of both is not there,
+/// what was staged for the other is deleted.
+pub(crate) fn together(
+    work: &Work<'_>,
+    new: Result<Vec<DataFile>, Stop>,
+    left: Result<Left, Stop>,
+) -> Result<(Vec<DataFile>, Vec<DataFile>), Stop> {
+    match (new, left) {
+        (Ok(new), Ok(left)) => Ok(left.with(new)),
+        (Ok(staged), Err(stop)) | (Err(stop), Ok(Left { staged, .. })) => {
+            base::discard(work, &staged);
+            Err(stop)
+        }
+        (Err(stop), Err(_)) => Err(stop),
     }
-    result
 }
