@@ -68,7 +68,7 @@ pub(crate) async fn build(work: &Work<'_>, base: &Base, before: &Before, cover: 
             Some((least, greatest)) => !ranges::both(&touched, &[(least, greatest.saturating_add(1))]).is_empty(),
             None => true,
         };
-        replace::without(work, &before.version.files, &[time], may_hold, mask(time, touched.clone())).await
+        replace::without(work, (&before.version.files, false), &[time], may_hold, mask(time, touched.clone())).await
     };
     let (files, staged) = replace::together(work, Ok(new), left)?;
     Ok(Rows { schema, files, staged, how, memory })

@@ -14,9 +14,10 @@ use arrow::datatypes::{Schema, SchemaRef};
 use futures::StreamExt;
 use pelton_base::{Digest, thousands};
 use pelton_project::Build;
-use pelton_query::{Catalog, Locality, QueryError, Relation, sql};
+use pelton_query::{Catalog, DataFile, Locality, QueryError, Relation, sql};
 use pelton_store::TableDigest;
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 /// Up to so many keys a table is not built anew, however small it is.
@@ -28,57 +29,79 @@ const TOUCHED_SHARE: u64 = 3;
 const TOUCHED: &str = "pelton_touched";
 const BEFORE: &str = "pelton_before";
 
+/// Of so many keys the rows that a table has are held in memory; of more they are read a second time.
+const HELD_MAX: u64 = 1_000_000;
+
 pub(crate) async fn build(work: &Work<'_>, base: &Base, before: &Before) -> Result<Rows, Stop> {
     let locality = work.locality(&work.sql)?;
     let changed = base.changed(work, before, &locality.inputs)?;
     let keys: Vec<&str> = work.table.increment.key.iter().map(|key| key.value.as_str()).collect();
     let most = TOUCHED_MIN.max(before.version.rows / TOUCHED_SHARE);
-    let mut catalog = work.catalog.clone();
-    let (touched, sql) = match newest_of(work, &changed)? {
+    let (touched, (files, staged)) = match newest_of(work, &changed)? {
         Some(new_rows) => {
             let mut touched = Touched::new(work, &keys, most);
-            touched
-                .take(
-                    work,
-                    &new_rows,
-                    &format!("select {} from {} as pelton_rows", idents(&keys), shape::nested(&work.table.select.sql)),
-                )
-                .await?;
-            let (columns, table) = (&work.selected, work.table);
-            catalog = new_rows.with(BEFORE, work.relation(&before.version.files));
-            let all = idents(&columns.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>());
-            let rows = format!(
-                "(select {all} from {} as pelton_new union all {})",
-                shape::nested(&table.select.sql),
-                touched.rows_of(BEFORE, &keys, &all)
-            );
-            (touched, shape::merge(table, columns, &rows))
+            let rows = shape::nested(&work.table.select.sql);
+            touched.take(work, &new_rows, &format!("select {} from {rows} as pelton_rows", idents(&keys))).await?;
+            let files = from_new_rows(work, before, &touched, new_rows).await?;
+            (touched, files)
         }
         None => {
             let keys = bound_keys(&keys, &locality, &changed)?;
             let touched = touched_by(work, &keys, &locality, &changed, most).await?;
-            for input in &locality.inputs {
-                if let Some(columns) = columns_in(&locality, &keys, input) {
-                    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-                    restrict(&mut catalog, input, touched.rows_of(&whole_name(input), &columns, "pelton_all.*"));
-                }
-            }
-            let sql = touched.rows_of(&shape::nested(&work.sql), &keys, "pelton_all.*");
-            (touched, sql)
+            let files = from_inputs(work, before, &touched, &locality).await?;
+            (touched, files)
         }
     };
     let how = Some(format!("{} {} built", thousands(touched.rows), if touched.rows == 1 { "key" } else { "keys" }));
     let memory = Some(base.memory(Times::default()));
-    let schema = work.schema.clone();
+    Ok(Rows { schema: work.schema.clone(), files, staged, how, memory })
+}
+
+/// The version's files, and those of them that were staged.
+type Files = (Vec<DataFile>, Vec<DataFile>);
+
+/// Builds the touched keys of a merge from the rows that the table has of them, and the new ones.
+async fn from_new_rows(work: &Work<'_>, before: &Before, touched: &Touched, new_rows: Catalog) -> Result<Files, Stop> {
     if touched.rows == 0 {
-        return Ok(Rows { schema, files: before.version.files.to_vec(), staged: Vec::new(), how, memory });
+        return Ok((before.version.files.to_vec(), Vec::new()));
+    }
+    let keys: Vec<&str> = work.table.increment.key.iter().map(|key| key.value.as_str()).collect();
+    let all = idents(&work.selected.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>());
+    let merged = |before_rows: &str| {
+        let new = shape::nested(&work.table.select.sql);
+        let rows = format!("(select {all} from {new} as pelton_new union all {before_rows})");
+        shape::merge(work.table, &work.selected, &rows)
+    };
+    if touched.rows <= HELD_MAX {
+        let left = untouched(work, before, touched, true).await?;
+        let catalog = new_rows.with(BEFORE, Relation::Batches(work.schema.clone(), left.replaced.clone()));
+        let new = work.stage(&catalog, &merged(&format!("select {all} from {BEFORE}")), "").await;
+        return replace::together(work, new, Ok(left));
+    }
+    let catalog = new_rows.with(BEFORE, work.relation(&before.version.files)).with(TOUCHED, touched.relation());
+    let sql = merged(&touched.rows_of(BEFORE, &keys, &all));
+    // Neither needs the other.
+    let (new, left) = tokio::join!(work.stage(&catalog, &sql, ""), untouched(work, before, touched, false));
+    replace::together(work, new, left)
+}
+
+/// Builds the touched keys from all rows of the inputs that have them.
+async fn from_inputs(work: &Work<'_>, before: &Before, touched: &Touched, locality: &Locality) -> Result<Files, Stop> {
+    if touched.rows == 0 {
+        return Ok((before.version.files.to_vec(), Vec::new()));
     }
     work.building.progress(&work.node.name, format!("building {} keys", thousands(touched.rows)));
-    catalog.relations.insert(TOUCHED.into(), touched.relation());
-    // Neither needs the other.
-    let (new, left) = tokio::join!(work.stage(&catalog, &sql, ""), untouched(work, before, &touched));
-    let (files, staged) = replace::together(work, new, left)?;
-    Ok(Rows { schema, files, staged, how, memory })
+    let keys: Vec<&str> = touched.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let mut catalog = work.catalog.clone().with(TOUCHED, touched.relation());
+    for input in &locality.inputs {
+        if let Some(columns) = columns_in(locality, &keys, input) {
+            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+            restrict(&mut catalog, input, touched.rows_of(&whole_name(input), &columns, "pelton_all.*"));
+        }
+    }
+    let sql = touched.rows_of(&shape::nested(&work.sql), &keys, "pelton_all.*");
+    let (new, left) = tokio::join!(work.stage(&catalog, &sql, ""), untouched(work, before, touched, false));
+    replace::together(work, new, left)
 }
 
 /// The inputs' new rows, when the newest of them and of the table's own rows is the newest of all.
@@ -136,23 +159,42 @@ async fn touched_by(
     Ok(touched)
 }
 
-/// The files of the version before without the rows of touched keys.
-async fn untouched(work: &Work<'_>, before: &Before, touched: &Touched) -> Result<Left, Stop> {
+/// The files of the version before without the rows of touched keys; `hold` keeps those rows.
+async fn untouched(work: &Work<'_>, before: &Before, touched: &Touched, hold: bool) -> Result<Left, Stop> {
     work.building.progress(&work.node.name, "finding the rows that are replaced");
     let columns: Vec<String> = touched.schema.fields().iter().map(|field| field.name().clone()).collect();
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-    replace::without(work, &before.version.files, &columns, |_| true, touched.mask()).await
+    replace::without(work, (&before.version.files, hold), &columns, |_| true, touched.mask()).await
 }
 
 fn idents(names: &[&str]) -> String {
     sql::idents(names.iter().copied())
 }
 
+/// The hasher of what is a hash already: a part of it.
+#[derive(Default)]
+struct Uniform(u64);
+
+impl Hasher for Uniform {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u128(&mut self, hash: u128) {
+        self.0 = hash as u64;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Not how a digest hashes itself; right nevertheless.
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+}
+
 /// Distinct keys.
 struct Touched {
     schema: SchemaRef,
     batches: Vec<RecordBatch>,
-    hashes: Arc<HashSet<Digest>>,
+    hashes: Arc<HashSet<Digest, BuildHasherDefault<Uniform>>>,
     rows: u64,
     most: u64,
 }

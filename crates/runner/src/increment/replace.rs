@@ -20,6 +20,8 @@ pub(crate) struct Left {
     pub(crate) kept: Vec<DataFile>,
     /// Files that were written again.
     pub(crate) staged: Vec<DataFile>,
+    /// The rows that are replaced, where they were to be held.
+    pub(crate) replaced: Vec<RecordBatch>,
 }
 
 impl Left {
@@ -32,15 +34,16 @@ impl Left {
 
 const FILE: &str = "pelton_file";
 
-/// Removes the rows that `mask` marks. It sees `columns`; files that `may_hold` says no to are not looked at.
+/// Removes the rows that `mask` marks, and keeps them in memory when `hold` says so. The mask sees `columns`; files that `may_hold` says no to
+/// are not looked at.
 pub(crate) async fn without(
     work: &Work<'_>,
-    files: &[DataFile],
+    (files, hold): (&[DataFile], bool),
     columns: &[&str],
     may_hold: impl Fn(&DataFile) -> bool,
     mask: Mask,
 ) -> Result<Left, Stop> {
-    let mut left = Left { kept: Vec::new(), staged: Vec::new() };
+    let mut left = Left { kept: Vec::new(), staged: Vec::new(), replaced: Vec::new() };
     let mut touched: Vec<DataFile> = Vec::new();
     for file in files {
         match may_hold(file) && holds_any(work, file, columns, &mask).await? {
@@ -64,6 +67,7 @@ pub(crate) async fn without(
             relation: work.relation(std::slice::from_ref(&file)),
             file,
             mask: mask.clone(),
+            hold,
         };
         tokio::spawn(rewrite.run())
     });
@@ -71,7 +75,10 @@ pub(crate) async fn without(
     let mut failed = None;
     while let Some(written) = rewritten.next().await {
         match written {
-            Ok(Ok(file)) => left.staged.extend(file),
+            Ok(Ok((file, replaced))) => {
+                left.staged.extend(file);
+                left.replaced.extend(replaced);
+            }
             Ok(Err(report)) => failed = failed.or(Some(report)),
             Err(_) => failed = failed.or_else(|| Some(Report::error("internal", "the writer of files panicked"))),
         }
@@ -111,15 +118,22 @@ struct Rewrite {
     relation: Relation,
     file: DataFile,
     mask: Mask,
+    hold: bool,
+}
+
+/// What a file's rewriting takes out of it.
+struct Removed {
+    digest: TableDigest,
+    held: Option<Vec<RecordBatch>>,
 }
 
 impl Rewrite {
-    /// The file without them; nothing when all of its rows are replaced.
-    async fn run(self) -> Result<Option<DataFile>, Report> {
+    /// The file without them, or nothing when all of its rows are replaced; and those rows, where they are held.
+    async fn run(self) -> Result<(Option<DataFile>, Vec<RecordBatch>), Report> {
         let subject = format!("table `{}`", self.node);
         let report = |error: QueryError| error.report(&subject);
         let digest = TableDigest::new(&self.schema).map_err(|error| error.report())?;
-        let removed = Arc::new(Mutex::new(digest));
+        let removed = Arc::new(Mutex::new(Removed { digest, held: self.hold.then(Vec::new) }));
         let catalog = Catalog::default().with(FILE, self.relation);
         let all = self.ctx.engine.query(&catalog, &format!("select * from {FILE}")).await.map_err(report)?;
         let (mask, seen) = (self.mask, removed.clone());
@@ -131,24 +145,28 @@ impl Rewrite {
         let writer = writer.map_err(|error| error.report())?;
         let stream = BatchStream { schema: self.schema, batches: kept.boxed() };
         let staged = stage::drain(&self.node, writer, stream).await?;
-        let removed = removed.lock().unwrap_or_else(PoisonError::into_inner);
-        if staged.rows + removed.rows() != self.file.rows {
+        let mut removed = removed.lock().unwrap_or_else(PoisonError::into_inner);
+        if staged.rows + removed.digest.rows() != self.file.rows {
             let message = format!("{subject}: file `{}` does not have {} rows", self.file.path, self.file.rows);
             return Err(Report::error("damaged-table", message).note("nothing was published").hint("pelton verify"));
         }
-        let rows_digest = self.file.rows_digest.map(|had| had.minus(removed.rows_sum()));
-        Ok(staged.files.into_iter().next().map(|file| DataFile { rows_digest, ..file }))
+        let rows_digest = self.file.rows_digest.map(|had| had.minus(removed.digest.rows_sum()));
+        let file = staged.files.into_iter().next().map(|file| DataFile { rows_digest, ..file });
+        Ok((file, removed.held.take().unwrap_or_default()))
     }
 }
 
-fn without_marked(batch: &RecordBatch, mask: &Mask, seen: &Mutex<TableDigest>) -> Result<RecordBatch, QueryError> {
+fn without_marked(batch: &RecordBatch, mask: &Mask, seen: &Mutex<Removed>) -> Result<RecordBatch, QueryError> {
     let marked = mask(batch)?;
     if marked.true_count() == 0 {
         return Ok(batch.clone());
     }
     let gone = filter_record_batch(batch, &marked).map_err(|error| internal(&error))?;
-    let added = seen.lock().unwrap_or_else(PoisonError::into_inner).add(&gone);
-    added.map_err(|error| QueryError::Internal { message: error.to_string() })?;
+    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    seen.digest.add(&gone).map_err(|error| QueryError::Internal { message: error.to_string() })?;
+    if let Some(held) = &mut seen.held {
+        held.push(gone);
+    }
     let stays = not(&marked).map_err(|error| internal(&error))?;
     filter_record_batch(batch, &stays).map_err(|error| internal(&error))
 }
