@@ -4,7 +4,7 @@ use crate::draft::{How, Reading, report_sql, within};
 use crate::settings;
 use crate::sql;
 use crate::toml::{Entry, File};
-use crate::{Check, OnFail, Rule, Spanned, Tolerance};
+use crate::{Check, OnFail, Rule, Spanned, Statistic, Tolerance};
 use pelton_base::{NodeName, Report};
 use std::collections::BTreeSet;
 
@@ -109,6 +109,70 @@ impl Checks {
         self.push_numbered(Check { name, rule, on_fail: OnFail::Stop, tolerance: Tolerance::Rows(0), span });
     }
 
+    /// Reads `freshness`; `time` is the column that it is about when it names none.
+    pub fn read_freshness(&mut self, entry: &Entry, time: Option<&Spanned<String>>) {
+        let (warn_after_us, stop_after_us, column);
+        if entry.is_table() {
+            let section = entry.section(&settings::FRESHNESS);
+            warn_after_us = section.get("warn_after").and_then(|entry| entry.duration_us());
+            stop_after_us = section.get("stop_after").and_then(|entry| entry.duration_us());
+            column = section.get("column").and_then(|entry| entry.words());
+            if section.get("warn_after").is_none() && section.get("stop_after").is_none() {
+                let report = Report::error("missing-key", "`freshness` needs `warn_after`, `stop_after` or both")
+                    .hint("add `stop_after = \"2 days\"`");
+                entry.file.report_at(entry.key_span, report);
+            }
+            if let (Some(warn), Some(stop), Some(entry)) = (warn_after_us, stop_after_us, section.get("warn_after"))
+                && warn >= stop
+            {
+                entry.refuse("can never warn: `stop_after` is not longer");
+            }
+        } else {
+            (warn_after_us, stop_after_us, column) = (None, entry.duration_us(), None);
+        }
+        let Some(column) = column.as_ref().or(time) else {
+            let report = Report::error("missing-key", "`freshness` needs a column, because there is no `time`")
+                .hint("add `time = \"COLUMN\"`, or `column = \"COLUMN\"` to `freshness`");
+            entry.file.report_at(entry.key_span, report);
+            return;
+        };
+        let on_fail = if stop_after_us.is_some() { OnFail::Stop } else { OnFail::Warn };
+        let rule = Rule::Freshness { column: column.value.clone(), warn_after_us, stop_after_us };
+        let span = if entry.is_table() { entry.key_span } else { entry.span };
+        self.push_numbered(Check { name: "freshness".into(), rule, on_fail, tolerance: Tolerance::Rows(0), span });
+    }
+
+    /// Reads `[anomaly]`: a check for the number of rows, and one for each column that is named.
+    pub fn read_anomaly(&mut self, entry: &Entry) {
+        let section = entry.section(&settings::ANOMALY);
+        let words = [("warn", OnFail::Warn), ("stop", OnFail::Stop)];
+        let on_fail = section.get("on_fail").and_then(|entry| entry.choice(&words, &[])).unwrap_or(OnFail::Warn);
+        let sensitivity = section.get("sensitivity").and_then(|entry| sensitivity(&entry)).unwrap_or(MEDIUM);
+        let mut watch = |statistic: Statistic, column: Option<String>, span| {
+            let of = column.as_ref().map_or_else(String::new, |column| format!("_{column}"));
+            let name = format!("anomaly_{}{of}", statistic.as_str());
+            let rule = Rule::Anomaly { statistic, column, sensitivity };
+            self.push_numbered(Check { name, rule, on_fail, tolerance: Tolerance::Rows(0), span });
+        };
+        if section.get("row_count").and_then(|entry| entry.flag()).unwrap_or(true) {
+            watch(Statistic::RowCount, None, entry.key_span);
+        }
+        for statistic in [Statistic::NullShare, Statistic::Mean, Statistic::DistinctCount] {
+            let Some(entry) = section.get(statistic.as_str()) else { continue };
+            let columns = entry.texts();
+            if columns.iter().any(|column| column.value == "*") {
+                if columns.len() > 1 {
+                    entry.refuse("cannot name columns beside `*`, which means every column");
+                }
+                watch(statistic, None, entry.span);
+                continue;
+            }
+            for column in columns {
+                watch(statistic, Some(column.value), column.span);
+            }
+        }
+    }
+
     /// Takes a check in; a name that is taken gets a number.
     fn push_numbered(&mut self, mut check: Check) {
         let base = check.name.clone();
@@ -119,6 +183,22 @@ impl Checks {
         }
         self.list.push(check);
     }
+}
+
+/// `sensitivity = "medium"`; the rates of false alarms of the words are measured in `quality`'s tests.
+const MEDIUM: f64 = 5.0;
+
+/// Reads `sensitivity`: a word, or the number of usual deviations that are still usual.
+fn sensitivity(entry: &Entry) -> Option<f64> {
+    if entry.is_text() {
+        return entry.choice(&[("low", 8.0), ("medium", MEDIUM), ("high", 3.5)], &[]);
+    }
+    let number = entry.number()?;
+    if !(1.0..=100.0).contains(&number) {
+        entry.refuse("is not between 1 and 100");
+        return None;
+    }
+    Some(number)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -436,6 +436,50 @@ pub enum Rule {
     Table(String),
     /// A SELECT that gives the rows that break the rule; it may read any node.
     Custom(String),
+    /// `freshness`: how old the newest value of a column may be. Asked at every run, because time alone breaks it.
+    Freshness {
+        /// The column: a time or a date.
+        column: String,
+        /// `warn_after`, microseconds.
+        warn_after_us: Option<i64>,
+        /// `stop_after`, microseconds.
+        stop_after_us: Option<i64>,
+    },
+    /// One of `[anomaly]`: a statistic of the rows must be about what it was in earlier versions.
+    Anomaly {
+        /// What is measured.
+        statistic: Statistic,
+        /// Of which column; `None` of every column that has the statistic. The number of rows has no column.
+        column: Option<String>,
+        /// How many usual deviations from what is expected are still usual.
+        sensitivity: f64,
+    },
+}
+
+/// What an anomaly check measures of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Statistic {
+    /// The number of rows.
+    RowCount,
+    /// The share of rows without a value.
+    NullShare,
+    /// The mean; of a truth value, the share of those that are true.
+    Mean,
+    /// How many different values there are, counted approximately.
+    DistinctCount,
+}
+
+impl Statistic {
+    /// The word of the settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Statistic::RowCount => "row_count",
+            Statistic::NullShare => "null_share",
+            Statistic::Mean => "mean",
+            Statistic::DistinctCount => "distinct_count",
+        }
+    }
 }
 
 /// What happens when a check fails.

@@ -86,6 +86,8 @@ pub const SETTINGS: &[&SettingsTable] = &[
     &CHECKS,
     &CHECK,
     &COLUMN_CHECK,
+    &FRESHNESS,
+    &ANOMALY,
     &MODEL,
     &DERIVE,
     &SPLIT,
@@ -228,6 +230,10 @@ pub static SOURCE: SettingsTable = SettingsTable {
         "columns" optional "a table of columns and their types" "" r#"columns = { amount = "decimal(12,2)" }"#
             "Declared columns; the types of others are inferred from all rows."
         "checks" optional "a table of checks" "" r#"checks = { positive = "amount > 0" }"# "Rules that the rows must meet."
+        "freshness" optional "a duration, or a table with `column`, `warn_after` and `stop_after`" "" r#"freshness = "2 days""#
+            "How old the newest row may be; asked at every run, also when nothing changed."
+        "anomaly" optional "a table `[anomaly]`" "" r#"anomaly = { null_share = "*" }"#
+            "Which statistics of the rows must be about what they were in earlier versions."
     },
 };
 
@@ -322,6 +328,10 @@ pub static TABLE: SettingsTable = SettingsTable {
         "start" optional "a date or a time" "" r#"start = "2026-01-01""# "Where the intervals of an `interval` build begin."
         "schema_change" optional "`rebuild` or `stop`" "\"rebuild\"; of a `history` without `time`, \"stop\"" r#"schema_change = "stop""#
             "What happens to an incremental table when the columns of its SELECT change: it is built anew, or the run stops."
+        "freshness" optional "a duration, or a table with `column`, `warn_after` and `stop_after`" "" r#"freshness = "2 days""#
+            "How old the newest row may be; asked at every run, also when nothing changed."
+        "anomaly" optional "a table `[anomaly]`" "" r#"anomaly = { null_share = "*" }"#
+            "Which statistics of the rows must be about what they were in earlier versions."
         "partition" later "a list of columns" "" "" "How files are divided."
         "schedule" later "a schedule" "" "" "When the table is built."
     },
@@ -388,6 +398,42 @@ pub static COLUMN_CHECK: SettingsTable = SettingsTable {
         "check" needed "a check such as `not_null` or `between(0, 10)`" "" r#"check = "not_null""# "The rule."
         "on_fail" optional "`stop`, `quarantine` or `warn`" "\"stop\"" r#"on_fail = "quarantine""# "What happens when the rule is broken."
         "tolerance" optional "a number of rows, or a share such as `\"1%\"`" "0" r#"tolerance = "1%""# "How many rows may break the rule."
+    },
+};
+
+/// `freshness`.
+pub static FRESHNESS: SettingsTable = SettingsTable {
+    title: "`[freshness]`",
+    files: "sources/**/*.toml, tables/**/*.sql",
+    table: "freshness",
+    doc: "How old the newest row may be. `freshness = \"2 days\"` is short for `freshness = { stop_after = \"2 days\" }`.",
+    settings: settings! {
+        "column" optional "a column with a time or a date" "the column of `time`" r#"column = "loaded_at""#
+            "Whose newest value is compared with the time of the run."
+        "warn_after" optional "a duration such as `\"1 day\"` or `\"90 minutes\"`" "" r#"warn_after = "1 day""#
+            "The age from which a run warns."
+        "stop_after" optional "a duration longer than `warn_after`" "" r#"stop_after = "2 days""#
+            "The age from which the node fails, as one whose check stops."
+    },
+};
+
+/// `[anomaly]`.
+pub static ANOMALY: SettingsTable = SettingsTable {
+    title: "`[anomaly]`",
+    files: "sources/**/*.toml, tables/**/*.sql",
+    table: "anomaly",
+    doc: "Statistics of each version that must be about what they were in earlier versions; silent until eight of them are known.",
+    settings: settings! {
+        "row_count" optional "`true` or `false`" "true" "row_count = false" "Whether the number of rows is watched."
+        "null_share" optional "a column, a list of columns, or `*` for every column" "[]" r#"null_share = "*""#
+            "The share of rows without a value."
+        "mean" optional "a column, a list of columns, or `*` for every column of numbers or truth values" "[]" r#"mean = ["amount"]"#
+            "The mean; of a truth value, the share that is true."
+        "distinct_count" optional "a column, a list of columns, or `*` for every column" "[]" r#"distinct_count = ["customer_id"]"#
+            "How many different values there are, counted to within about two percent."
+        "sensitivity" optional "`low`, `medium`, `high`, or a number from 1 to 100" "\"medium\"" r#"sensitivity = "high""#
+            "How many usual deviations are still usual: 8, 5 or 3.5, or your number."
+        "on_fail" optional "`warn` or `stop`" "\"warn\"" r#"on_fail = "stop""# "What happens when a value is not usual."
     },
 };
 

@@ -43,6 +43,13 @@ pub(crate) fn read(file: &File) -> Draft {
             checks.read_named(&entry, &mut readings);
         }
     }
+    let time = section.get("time").and_then(|entry| entry.words());
+    if let Some(entry) = section.get("freshness") {
+        checks.read_freshness(&entry, time.as_ref());
+    }
+    if let Some(entry) = section.get("anomaly") {
+        checks.read_anomaly(&entry);
+    }
     let csv = section.get("csv").map_or_else(CsvSettings::default, |entry| {
         let path = path.as_ref().map_or("", |path| path.value.as_str());
         refuse_csv_of_others(&entry, format.or_else(|| format_of(path)));
@@ -54,7 +61,7 @@ pub(crate) fn read(file: &File) -> Draft {
         format,
         csv,
         key: section.get("key").map_or_else(Vec::new, |entry| entry.texts()),
-        time: section.get("time").and_then(|entry| entry.words()),
+        time,
         contract: contract(section.get("contract")),
         columns,
         checks: checks.list,

@@ -33,6 +33,12 @@ pub(crate) fn read(file: &File) -> Draft {
     let build = section.get("build").and_then(|entry| entry.choice(&BUILDS.map(|build| (build.word(), build)), &[]));
     let entity = section.get("entity").map_or_else(Vec::new, |entry| entry.some_texts());
     let time = section.get("time").and_then(|entry| entry.words());
+    if let Some(entry) = section.get("freshness") {
+        checks.read_freshness(&entry, time.as_ref());
+    }
+    if let Some(entry) = section.get("anomaly") {
+        checks.read_anomaly(&entry);
+    }
     for key in ["known_at", "ttl", "online"] {
         if let Some(entry) = section.get(key)
             && (entity.is_empty() || time.is_none())

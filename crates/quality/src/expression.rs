@@ -6,7 +6,7 @@ use sqlparser::ast::{
 };
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Token, Tokenizer};
 use std::ops::ControlFlow;
 
 /// Parses a text that must be one expression and nothing more.
@@ -23,6 +23,24 @@ pub(crate) fn parse(sql: &str) -> Result<Expr, String> {
         Token::EOF => Ok(expression),
         other => Err(format!("`{other}` was not expected")),
     }
+}
+
+/// Functions whose answer is the time.
+const CLOCK_CALLS: [&str; 3] = ["freshness", "now", "today"];
+
+/// The same, called without parentheses.
+const CLOCK_WORDS: [&str; 5] = ["current_timestamp", "current_date", "current_time", "localtimestamp", "localtime"];
+
+/// Whether a condition or a SELECT asks for the time.
+pub(crate) fn reads_clock(sql: &str) -> bool {
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else { return false };
+    let tokens: Vec<&Token> = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
+    tokens.iter().enumerate().any(|(at, token)| {
+        let Token::Word(word) = token else { return false };
+        let is_one_of = |words: &[&str]| words.iter().any(|known| word.value.eq_ignore_ascii_case(known));
+        let is_called = matches!(tokens.get(at + 1), Some(Token::LParen));
+        word.quote_style.is_none() && (is_one_of(&CLOCK_WORDS) || is_called && is_one_of(&CLOCK_CALLS))
+    })
 }
 
 /// What an expression mentions.

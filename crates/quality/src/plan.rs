@@ -1,10 +1,11 @@
 //! [`plan`]: a node's checks, resolved against its columns, with the SQL that answers them.
 
 use crate::expression;
-use crate::rule::{broken, enclosed};
+use crate::rule::{broken, enclosed, of_column};
+use crate::run::Measure;
 use arrow::datatypes::{DataType, SchemaRef};
 use pelton_base::{NodeName, Place, Report, Reports};
-use pelton_project::{Body, Check, Node, OnFail, Rule};
+use pelton_project::{Body, Check, Node, OnFail, Rule, Statistic};
 use pelton_query::{Catalog, Engine, QueryError, Relation, sql};
 
 /// The name under which the catalog has the rows that are checked.
@@ -45,6 +46,8 @@ pub(crate) enum Form {
     References { column: String, table: NodeName, other: String },
     /// By the user's SELECT.
     Custom { select: String },
+    /// By comparing what this aggregate gives with earlier versions or with the time.
+    Measured { measure: Measure, column: Option<String>, aggregate: String },
 }
 
 /// Resolves the checks of `node`, whose rows have these columns; finds all mistakes that can be found without the engine.
@@ -61,7 +64,8 @@ pub fn plan(node: &Node, columns: &SchemaRef, checks: &[Check]) -> Result<CheckP
         items: Vec::new(),
     };
     let mut reports = Reports::default();
-    for check in checks {
+    for check in checks.iter().flat_map(|check| by_column(check, columns)) {
+        let check = &check;
         match plan.resolve(check) {
             Ok(form) => plan.items.push(Item { check: check.clone(), form }),
             Err(mistakes) => reports.extend(mistakes),
@@ -72,6 +76,39 @@ pub fn plan(node: &Node, columns: &SchemaRef, checks: &[Check]) -> Result<CheckP
     }
     plan.key = key_of(node, checks).into_iter().filter(|name| columns.field_with_name(name).is_ok()).collect();
     Ok(plan)
+}
+
+/// An anomaly check of every column as one for each that has the statistic; any other check as it is.
+fn by_column(check: &Check, columns: &SchemaRef) -> Vec<Check> {
+    let Rule::Anomaly { statistic, column: None, sensitivity } = check.rule else { return vec![check.clone()] };
+    if statistic == Statistic::RowCount {
+        return vec![check.clone()];
+    }
+    let has = columns.fields().iter().filter(|field| aggregate(statistic, field.name(), field.data_type()).is_some());
+    let of = |name: &String| Check {
+        name: format!("{}_{name}", check.name),
+        rule: of_column(statistic, name, sensitivity),
+        ..check.clone()
+    };
+    has.map(|field| of(field.name())).collect()
+}
+
+/// The aggregate that measures a statistic of a column; `None` when a column of this type does not have it.
+fn aggregate(statistic: Statistic, column: &str, data_type: &DataType) -> Option<String> {
+    let name = sql::ident(column);
+    Some(match statistic {
+        Statistic::RowCount => return None,
+        Statistic::NullShare => format!("count(*) filter (where {name} is null)"),
+        Statistic::Mean if data_type.is_numeric() => format!("avg(cast({name} as double))"),
+        Statistic::Mean if *data_type == DataType::Boolean => {
+            format!("avg(case when {name} then 1.0 when not {name} then 0.0 end)")
+        }
+        Statistic::Mean => return None,
+        // Nested values are not counted, and binary fractions are counted as they print.
+        Statistic::DistinctCount if data_type.is_nested() => return None,
+        Statistic::DistinctCount if data_type.is_floating() => format!("approx_distinct(cast({name} as text))"),
+        Statistic::DistinctCount => format!("approx_distinct({name})"),
+    })
 }
 
 /// The columns that tell the node's rows apart for people.
@@ -103,6 +140,15 @@ impl CheckPlan {
     /// Whether a check may send rows to quarantine.
     pub fn may_remove(&self) -> bool {
         self.items.iter().any(Item::removes)
+    }
+
+    /// What anomaly checks compare with earlier versions: statistics, and of which column.
+    pub fn statistics(&self) -> Vec<(Statistic, Option<String>)> {
+        let of = |item: &Item| match &item.check.rule {
+            Rule::Anomaly { statistic, column, .. } => Some((*statistic, column.clone())),
+            _ => None,
+        };
+        self.items.iter().filter_map(of).collect()
     }
 
     /// Lets the engine type every check; `catalog` has `staged` and every table that checks may read, typed is enough.
@@ -161,6 +207,8 @@ impl CheckPlan {
                 Some(Relation::Typed(schema)) => of(column).is_some() && of(column) == type_of(schema, other),
                 _ => false,
             },
+            // The types were looked at when it was resolved.
+            Rule::Freshness { .. } | Rule::Anomaly { .. } => true,
             Rule::Matches(..) | Rule::Row(_) | Rule::Table(_) | Rule::Custom(_) => false,
         }
     }
@@ -181,7 +229,7 @@ impl CheckPlan {
     }
 
     /// The one SELECT that answers every row-wise rule and table expression in one scan: `rows`, then `c<i>` (rows that break
-    /// row-wise check `i`), `t<i>` (whether table expression `i` holds) and `s<i>` (what it compared, as text).
+    /// row-wise check `i`), `t<i>` (whether table expression `i` holds), `s<i>` (what it compared, as text) and `m<i>` (what is measured).
     pub fn scan_sql(&self) -> String {
         self.scan_of(|_| true)
     }
@@ -198,6 +246,8 @@ impl CheckPlan {
                         columns.push(format!("cast({value} as text) as \"s{i}\""));
                     }
                 }
+                Form::Measured { measure: Measure::Statistic(Statistic::RowCount), .. } => {}
+                Form::Measured { aggregate, .. } => columns.push(format!("{aggregate} as \"m{i}\"")),
                 Form::Unique { .. } | Form::References { .. } | Form::Custom { .. } => {}
             }
         }
@@ -207,7 +257,7 @@ impl CheckPlan {
     /// The SELECT of one number, how many rows break the check, for a check that the scan cannot answer.
     pub(crate) fn count_sql(&self, item: &Item) -> Option<String> {
         Some(match &item.form {
-            Form::Rows { .. } | Form::Table { .. } => return None,
+            Form::Rows { .. } | Form::Table { .. } | Form::Measured { .. } => return None,
             Form::Unique { columns } => {
                 let key = sql::idents(columns.iter().map(String::as_str));
                 format!(
@@ -229,7 +279,7 @@ impl CheckPlan {
         let (mine, columns) = (sql::ident(self.node.as_str()), self.columns(Some(self.node.as_str())));
         let order = self.order(Some(self.node.as_str()));
         Some(match &item.form {
-            Form::Table { .. } | Form::Custom { .. } => return None,
+            Form::Table { .. } | Form::Custom { .. } | Form::Measured { .. } => return None,
             Form::Rows { broken } => {
                 format!("select {columns} from {} where {broken} order by {order} limit {limit}", self.from())
             }
@@ -268,6 +318,10 @@ impl CheckPlan {
         let form = match &check.rule {
             Rule::Row(text) | Rule::Table(text) => self.resolve_expression(check, text, &mut reports),
             Rule::Custom(text) => Some(Form::Custom { select: enclosed(text) }),
+            Rule::Freshness { column, .. } => self.resolve_freshness(check, column, &mut reports),
+            Rule::Anomaly { statistic, column, .. } => {
+                self.resolve_anomaly(check, *statistic, column.as_deref(), &mut reports)
+            }
             rule => {
                 for column in crate::checked_columns(rule) {
                     reports.0.extend(self.unknown_column(check, None, &column));
@@ -286,6 +340,46 @@ impl CheckPlan {
             Some(form) if !reports.has_errors() => Ok(form),
             _ => Err(reports),
         }
+    }
+
+    fn resolve_freshness(&self, check: &Check, column: &str, reports: &mut Reports) -> Option<Form> {
+        let Ok(field) = self.schema.field_with_name(column) else {
+            reports.0.extend(self.unknown_column(check, None, column));
+            return None;
+        };
+        if !matches!(field.data_type(), DataType::Timestamp(..) | DataType::Date32 | DataType::Date64) {
+            let found = pelton_query::types::name(field.data_type());
+            let message = format!("{} needs a time or a date, and `{column}` is {found}", self.subject(check));
+            reports.push(Report::error("type-mismatch", message).at(self.place_of_word(check, column)));
+            return None;
+        }
+        let aggregate = format!("max({})", sql::ident(column));
+        Some(Form::Measured { measure: Measure::Newest, column: Some(column.to_string()), aggregate })
+    }
+
+    fn resolve_anomaly(
+        &self,
+        check: &Check,
+        statistic: Statistic,
+        column: Option<&str>,
+        reports: &mut Reports,
+    ) -> Option<Form> {
+        let measure = Measure::Statistic(statistic);
+        let Some(column) = column else {
+            return Some(Form::Measured { measure, column: None, aggregate: String::new() });
+        };
+        let Ok(field) = self.schema.field_with_name(column) else {
+            reports.0.extend(self.unknown_column(check, None, column));
+            return None;
+        };
+        let Some(aggregate) = aggregate(statistic, column, field.data_type()) else {
+            let found = pelton_query::types::name(field.data_type());
+            let what = statistic.as_str();
+            let message = format!("{}: `{column}` is {found}, which has no `{what}`", self.subject(check));
+            reports.push(Report::error("type-mismatch", message).at(self.place_of_word(check, column)));
+            return None;
+        };
+        Some(Form::Measured { measure, column: Some(column.to_string()), aggregate })
     }
 
     fn resolve_expression(&self, check: &Check, text: &str, reports: &mut Reports) -> Option<Form> {

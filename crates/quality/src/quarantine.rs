@@ -59,7 +59,7 @@ impl CheckPlan {
                         sql::dotted(table.as_str()),
                     ));
                 }
-                Form::Unique { .. } | Form::Table { .. } | Form::Custom { .. } => {}
+                Form::Unique { .. } | Form::Table { .. } | Form::Custom { .. } | Form::Measured { .. } => {}
             }
         }
         let rule = if cases.is_empty() {

@@ -3,17 +3,20 @@
 //! When nothing goes to quarantine, one scan answers all row-wise rules and table expressions. When rows are removed, the
 //! other checks are asked of the rows that stay, because those are what would be published.
 
+use crate::anomaly::{self, Candidate, Judged, Known};
 use crate::plan::{CheckPlan, Form, Item, STAGED};
 use crate::quarantine::json_lines;
-use crate::rule::rule_text;
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::concat_batches;
-use arrow::datatypes::Int64Type;
+use crate::report::{statistic_value, usual_range};
+use crate::rule::{rule_text, statistic_text};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use pelton_base::Reports;
-use pelton_project::{Check, OnFail, Tolerance};
+use pelton_project::{Check, OnFail, Rule, Statistic, Tolerance};
 use pelton_query::{Catalog, Engine, QueryError, Relation, collect, sql};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The most sample rows that a result carries.
 const SAMPLES_MAX: usize = 5;
@@ -33,6 +36,47 @@ pub enum Outcome {
     Warned,
     /// The rows that break it go to quarantine.
     Quarantined,
+    /// An anomaly check that knows too few earlier versions to tell.
+    Learning,
+}
+
+/// What is measured of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Measure {
+    /// For an anomaly check.
+    Statistic(Statistic),
+    /// The greatest time of a column, microseconds since the epoch.
+    Newest,
+}
+
+impl Measure {
+    /// The word that is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Measure::Statistic(statistic) => statistic.as_str(),
+            Measure::Newest => "newest",
+        }
+    }
+}
+
+/// Something measured of rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// What.
+    pub measure: Measure,
+    /// Of which column; none of the rows as such.
+    pub column: Option<String>,
+    /// The value; none when no row has one.
+    pub value: Option<f64>,
+}
+
+/// What anomaly checks compare with.
+#[derive(Debug, Clone, Default)]
+pub struct Past {
+    /// When the rows are measured, microseconds since the epoch.
+    pub at_us: i64,
+    /// The values of earlier versions by statistic and column, oldest first.
+    pub known: BTreeMap<(Statistic, Option<String>), Vec<Known>>,
 }
 
 /// The answer to one check.
@@ -50,7 +94,7 @@ pub struct CheckResult {
     pub allowed: u64,
     /// Up to five rows that break it, in a fixed order; only when it did not pass.
     pub samples: Option<RecordBatch>,
-    /// What a table expression found: `row_count() is 0`.
+    /// What a table expression or an anomaly check found: `row_count() is 0`.
     pub fact: Option<String>,
 }
 
@@ -76,8 +120,10 @@ impl CheckResult {
 /// The answers to all checks of a node.
 #[derive(Debug, Clone)]
 pub struct Checked {
-    /// One result a check, in the order of the plan.
+    /// One result a check, in the order of the plan; none of freshness rules, which are about a moment, not about rows.
     pub results: Vec<CheckResult>,
+    /// What was measured of the rows that stay.
+    pub measured: Vec<Measured>,
     /// How many rows were staged.
     pub rows: u64,
     /// How many of them go to quarantine.
@@ -92,10 +138,10 @@ impl Checked {
 }
 
 /// Answers all checks of the plan. `catalog` has the staged rows as `staged` and under the node's own name, and every other
-/// table that checks read.
+/// table that checks read; `past` has the history of what anomaly checks measure.
 ///
 /// A failed check is a result, not an error. Fails when the engine cannot answer; the report names the check where it can.
-pub async fn run(engine: &dyn Engine, catalog: &Catalog, plan: &CheckPlan) -> Result<Checked, Reports> {
+pub async fn run(engine: &dyn Engine, catalog: &Catalog, plan: &CheckPlan, past: &Past) -> Result<Checked, Reports> {
     let asked = Asked { engine, catalog, plan };
     let all_in_scan = plan.items.iter().all(|item| !item.removes() || matches!(item.form, Form::Rows { .. }));
     let mut found: Vec<Found> = vec![Found::default(); plan.items.len()];
@@ -119,14 +165,25 @@ pub async fn run(engine: &dyn Engine, catalog: &Catalog, plan: &CheckPlan) -> Re
     }
     let mut reports = Reports::default();
     let mut results = Vec::with_capacity(plan.items.len());
+    let mut measured = Vec::new();
     for (i, item) in plan.items.iter().enumerate() {
+        if let Form::Measured { measure, column, .. } = &item.form {
+            let value = match measure {
+                Measure::Statistic(Statistic::RowCount) => Some(rows_kept as f64),
+                _ => found[i].measured,
+            };
+            let value = Measured { measure: *measure, column: column.clone(), value };
+            results.extend(compare(item, &value, rows_kept, past));
+            measured.push(value);
+            continue;
+        }
         let (asked, rows) = if item.removes() { (&asked, rows) } else { (&rest, rows_kept) };
         match asked.judge(i, item, std::mem::take(&mut found[i]), rows).await {
             Ok(result) => results.push(result),
             Err(error) => reports.push(plan.refusal(item, &error)),
         }
     }
-    if reports.has_errors() { Err(reports) } else { Ok(Checked { results, rows, removed }) }
+    if reports.has_errors() { Err(reports) } else { Ok(Checked { results, measured, rows, removed }) }
 }
 
 /// A catalog in which `staged`, and the node's own name, mean the rows that stay.
@@ -148,6 +205,7 @@ fn kept_catalog(catalog: &Catalog, plan: &CheckPlan) -> Catalog {
 struct Found {
     failed: u64,
     fact: Option<String>,
+    measured: Option<f64>,
 }
 
 struct Asked<'a> {
@@ -189,6 +247,10 @@ impl Asked<'_> {
                     let value = answer.column_by_name(&format!("s{i}")).map(|column| crate::report::value(column, 0));
                     found[i].fact = shown.as_ref().zip(value).map(|((text, _), value)| format!("`{text}` is {value}"));
                 }
+                Form::Measured { measure, .. } => {
+                    let rows = count(&answer, "rows");
+                    found[i].measured = answer.column_by_name(&format!("m{i}")).and_then(|c| number(*measure, c, rows));
+                }
                 _ => {}
             }
         }
@@ -200,7 +262,7 @@ impl Asked<'_> {
         let mut reports = Reports::default();
         for (i, item) in self.plan.items.iter().enumerate().filter(|(_, item)| wanted(item)) {
             let alone = CheckPlan { items: vec![self.plan.items[i].clone()], ..self.plan.clone() };
-            if matches!(item.form, Form::Rows { .. } | Form::Table { .. })
+            if matches!(item.form, Form::Rows { .. } | Form::Table { .. } | Form::Measured { .. })
                 && let Err(error) = self.one_row(&alone.scan_sql()).await
             {
                 reports.push(self.plan.refusal(item, &error));
@@ -256,6 +318,55 @@ impl Asked<'_> {
         }
         Ok(self.plan.sample_sql(item, SAMPLES_MAX))
     }
+}
+
+/// The answer to an anomaly check; none to a freshness rule.
+fn compare(item: &Item, measured: &Measured, rows: u64, past: &Past) -> Option<CheckResult> {
+    let Rule::Anomaly { statistic, ref column, sensitivity } = item.check.rule else { return None };
+    let key = (statistic, column.clone());
+    let history = past.known.get(&key).map_or(&[][..], Vec::as_slice);
+    let what = statistic_text(statistic, column.as_deref());
+    let (outcome, fact) = match measured.value {
+        None => (Outcome::Learning, format!("{what} is unknown: no row has a value")),
+        Some(value) => {
+            let measured = Known { at_us: past.at_us, value };
+            let is = format!("{what} is {}", statistic_value(statistic, value));
+            match anomaly::judge(history, &Candidate { statistic, measured, rows, sensitivity }) {
+                Judged::Learning(known) => {
+                    (Outcome::Learning, format!("{is}; {known} of {} earlier versions are known", anomaly::HISTORY_MIN))
+                }
+                Judged::Usual(usual) => (Outcome::Passed, format!("{is}; {}", usual_range(statistic, value, &usual))),
+                Judged::Unusual(usual) => {
+                    let outcome = if item.check.on_fail == OnFail::Stop { Outcome::Failed } else { Outcome::Warned };
+                    (outcome, format!("{is}; {}", usual_range(statistic, value, &usual)))
+                }
+            }
+        }
+    };
+    let failed_rows = u64::from(matches!(outcome, Outcome::Failed | Outcome::Warned));
+    let (check, fact) = (item.check.clone(), Some(fact));
+    Some(CheckResult { check, outcome, failed_rows, rows, allowed: 0, samples: None, fact })
+}
+
+/// What a measuring aggregate gave, as a number.
+fn number(measure: Measure, column: &ArrayRef, rows: u64) -> Option<f64> {
+    let column = match measure {
+        Measure::Newest => cast(column, &pelton_query::types::timestamp()).ok()?,
+        Measure::Statistic(_) => cast(column, &DataType::Float64).ok()?,
+    };
+    if column.is_empty() || column.is_null(0) {
+        return None;
+    }
+    let value = match measure {
+        Measure::Newest => column.as_primitive_opt::<TimestampMicrosecondType>()?.value(0) as f64,
+        Measure::Statistic(_) => column.as_primitive_opt::<Float64Type>()?.value(0),
+    };
+    let value = match measure {
+        Measure::Statistic(Statistic::NullShare) if rows == 0 => return None,
+        Measure::Statistic(Statistic::NullShare) => value / rows as f64,
+        _ => value,
+    };
+    value.is_finite().then_some(value)
 }
 
 fn outcome(check: &Check, form: &Form, failed_rows: u64, allowed: u64) -> Outcome {

@@ -3,6 +3,8 @@
 //! A check that may remove rows is part of its node's fingerprint. Every other check changes no row, so a new one builds nothing:
 //! what a version was asked, and need not be asked again, is noted by the check's digest, and what is not noted is asked of the
 //! version's files. The same holds for the `accept` rules of a model in service, which are asked of the metrics of its training.
+//!
+//! A check whose answer changes with the time alone is asked at every run; see `clock`.
 
 use crate::catalog;
 use crate::context::{Context, reports};
@@ -12,9 +14,9 @@ use crate::run::Building;
 use crate::stage;
 use pelton_base::{Digest, NodeName, Report, Reports, VersionId};
 use pelton_project::{Body, Check, Model, Node, Rule};
-use pelton_quality::{CheckPlan, Outcome};
+use pelton_quality::{CheckPlan, HISTORY_MAX, Known, Outcome, Past};
 use pelton_query::{Catalog, Relation};
-use pelton_store::{CheckOutcome, CheckRecord, VersionHead};
+use pelton_store::{CheckOutcome, CheckRecord, ProfileRecord, VersionHead};
 
 use arrow::datatypes::SchemaRef;
 
@@ -58,8 +60,9 @@ impl Building<'_> {
         self.progress(&node.name, "checking");
         let plan = pelton_quality::plan(node, schema, checks)?;
         let catalog = stage::with_staged(&self.with_reads(node, catalog)?, &node.name, rows);
-        let checked = pelton_quality::run(self.ctx.engine.as_ref(), &catalog, &plan).await?;
         let now_us = self.ctx.now_us();
+        let past = self.past(node, &plan, version, now_us)?;
+        let checked = pelton_quality::run(self.ctx.engine.as_ref(), &catalog, &plan, &past).await?;
         let records: Vec<CheckRecord> = checked
             .results
             .iter()
@@ -69,18 +72,26 @@ impl Building<'_> {
                 name: result.check.name.clone(),
                 rule: pelton_quality::rule_text(&result.check.rule),
                 on_fail: on_fail_word(&result.check),
-                outcome: match result.outcome {
-                    Outcome::Passed => CheckOutcome::Passed,
-                    Outcome::Failed => CheckOutcome::Failed,
-                    Outcome::Warned | Outcome::Quarantined => CheckOutcome::Warned,
-                },
+                outcome: outcome_word(result.outcome),
                 failed_rows: result.failed_rows,
                 rows: result.rows,
                 samples: result.to_json()["samples"].clone(),
+                fact: result.fact.clone(),
                 at_us: now_us,
             })
             .collect();
-        self.ctx.warehouse.state().record_checks(self.run, &records).map_err(reports)?;
+        let measured: Vec<ProfileRecord> = checked
+            .measured
+            .iter()
+            .map(|measured| ProfileRecord {
+                statistic: measured.measure.as_str(),
+                column: measured.column.clone(),
+                value: measured.value,
+            })
+            .collect();
+        let state = self.ctx.warehouse.state();
+        state.record_profiles(self.run, &node.name, version, now_us, &measured).map_err(reports)?;
+        state.record_checks(self.run, &records).map_err(reports)?;
         let said = pelton_quality::report(&plan, &checked);
         if !checked.passed() {
             return Err(said);
@@ -89,6 +100,19 @@ impl Building<'_> {
             self.warn(report);
         }
         Ok(CheckedRows { plan, removed: checked.removed })
+    }
+
+    /// What anomaly checks compare a version with.
+    fn past(&self, node: &Node, plan: &CheckPlan, version: &VersionId, now_us: i64) -> Result<Past, Reports> {
+        let state = self.ctx.warehouse.state();
+        let mut past = Past { at_us: now_us, ..Past::default() };
+        for (statistic, column) in plan.statistics() {
+            let wanted = (statistic.as_str(), column.as_deref());
+            let history = state.profile_history(&node.name, wanted, self.environment, version, HISTORY_MAX);
+            let known = history.map_err(reports)?.into_iter().map(|(at_us, value)| Known { at_us, value });
+            past.known.insert((statistic, column), known.collect());
+        }
+        Ok(past)
     }
 
     /// The catalog with everything that the node's checks may look at.
@@ -124,13 +148,23 @@ impl Building<'_> {
     }
 }
 
-/// The checks that are no part of the fingerprint.
+/// The checks that are no part of the fingerprint, and are asked of a version once.
 fn kept_apart(checks: &[Check]) -> impl Iterator<Item = &Check> {
-    checks.iter().filter(|check| !check.removes_rows())
+    checks.iter().filter(|check| !check.removes_rows() && !matches!(check.rule, Rule::Freshness { .. }))
+}
+
+/// What the state database calls what came of a check.
+pub(crate) fn outcome_word(outcome: Outcome) -> CheckOutcome {
+    match outcome {
+        Outcome::Passed => CheckOutcome::Passed,
+        Outcome::Failed => CheckOutcome::Failed,
+        Outcome::Warned | Outcome::Quarantined => CheckOutcome::Warned,
+        Outcome::Learning => CheckOutcome::Learning,
+    }
 }
 
 /// What the state database calls a check's `on_fail`.
-fn on_fail_word(check: &Check) -> String {
+pub(crate) fn on_fail_word(check: &Check) -> String {
     format!("{:?}", check.on_fail).to_lowercase()
 }
 
@@ -255,7 +289,7 @@ pub(crate) async fn again(
 }
 
 /// Asks checks of a version's rows as they lie in its files.
-async fn ask_version(
+pub(crate) async fn ask_version(
     building: &Building<'_>,
     node: &Node,
     head: &VersionHead,

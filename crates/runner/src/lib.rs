@@ -1,7 +1,8 @@
 //! Walks the graph: fingerprint, plan, stage, check, commit, publish; and answers questions about what happened.
 //!
 //! In reading order: [`Context`] holds what every operation needs, [`check`] types the project, [`plan`] says what a run would do
-//! and why, [`run`] does it. `source`, `table` and `model` build one node each, `checks` asks what the rows must meet, `replay`
+//! and why, [`run`] does it. `source`, `table` and `model` build one node each, `checks` asks what the rows must meet, `clock` what must hold
+//! at every run, `replay`
 //! takes rows in that were kept out. `catalog` binds names to the versions of a publication, `query`, `show` and `serving` read
 //! them. `environments` publishes one environment to another and goes back, `diff` compares two publications, `gc` removes what
 //! nobody needs. `retry` tries again what may succeed the next time, `resume` goes on with a run that failed or died, `verify` finds
@@ -14,6 +15,7 @@ mod backfill;
 mod catalog;
 mod check;
 mod checks;
+mod clock;
 mod context;
 mod data_file;
 mod diff;

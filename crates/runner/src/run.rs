@@ -8,7 +8,7 @@ use crate::outcome::{Event, HeldModel, ModelReport, RunOptions, RunOutcome, Step
 use crate::plan::{self, Verdict};
 use crate::replay::{self, Replay, Replayed};
 use crate::retry::{self, Attempts};
-use crate::{check, checks, environments, model, resume, serving, source, table, verify};
+use crate::{check, checks, clock, environments, model, resume, serving, source, table, verify};
 use pelton_base::fail::{self, Point};
 use pelton_base::{Digest, NodeName, Report, Reports, RunId, VersionId, thousands};
 use pelton_project::{Body, Node, PublishRule, Table};
@@ -63,6 +63,7 @@ impl Handle {
 pub(crate) struct Building<'a> {
     pub(crate) ctx: &'a Context,
     pub(crate) run: &'a RunId,
+    pub(crate) environment: &'a str,
     heads: &'a Heads,
     versions: &'a Versions,
     handle: &'a Handle,
@@ -240,6 +241,7 @@ impl<'a> Run<'a> {
 
     /// Decides about a node, and does what was decided.
     async fn attempt(&mut self, node: &Node, volatile: &[String]) -> (Done, String, serde_json::Value) {
+        let before = self.heads.get(&node.name).cloned();
         let broken: Vec<&NodeName> =
             node.reads.iter().map(|(parent, _)| parent).filter(|parent| self.broken.contains(*parent)).collect();
         let mut detail = serde_json::Value::Object(serde_json::Map::new());
@@ -269,13 +271,33 @@ impl<'a> Run<'a> {
                 Err(mistakes) => (self.failed(mistakes), "it could not be examined".into()),
             }
         };
+        let done = self.ask_clock(node, done, before).await;
         (done, reason, detail)
+    }
+
+    /// Asks what must hold at every run of the version at which the node stands now; when it does not, the node stays where it was.
+    async fn ask_clock(&mut self, node: &Node, done: Done, before: Option<VersionHead>) -> Done {
+        let Some(head) = self.heads.get(&node.name).cloned() else { return done };
+        if matches!(done, Done::Held { .. } | Done::Failed { .. } | Done::Withheld) {
+            return done;
+        }
+        let asked = clock::ask(&self.building(), node, &head).await;
+        let Err(mistakes) = asked else { return done };
+        match before {
+            Some(before) => self.stands_at(before),
+            None => {
+                self.heads.remove(&node.name);
+                self.versions.remove(&node.name);
+            }
+        }
+        self.failed(mistakes)
     }
 
     fn building(&self) -> Building<'_> {
         Building {
             ctx: self.ctx,
             run: &self.id,
+            environment: &self.options.environment,
             heads: &self.heads,
             versions: &self.versions,
             handle: &self.handle,

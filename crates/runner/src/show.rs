@@ -71,12 +71,15 @@ pub struct ShownCheck {
     pub name: String,
     /// The rule.
     pub rule: String,
-    /// `passed`, `failed` or `warned`.
+    /// `passed`, `failed`, `warned` or `learning`.
     pub outcome: &'static str,
     /// Rows that break it.
     pub failed_rows: u64,
     /// Rows that were checked.
     pub rows: u64,
+    /// What was found, of checks that are not about single rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fact: Option<String>,
 }
 
 /// Everything that is known about a node: what the project says of it, and its version in the environment. A node that is published
@@ -99,8 +102,7 @@ pub fn show(ctx: &Context, environment: &str, name: &NodeName) -> Result<Shown, 
     };
     // A version may have been asked more than once: the newest answer counts, of checks as they are now.
     let is_current = |record: &CheckRecord| {
-        let is_same =
-            |check: &Check| check.name == record.name && pelton_quality::rule_text(&check.rule) == record.rule;
+        let is_same = |check: &Check| pelton_quality::is_answer_of(check, &record.name, &record.rule);
         node.is_none_or(|node| node.checks().iter().any(is_same))
     };
     checks.retain(is_current);
@@ -162,6 +164,7 @@ pub fn show(ctx: &Context, environment: &str, name: &NodeName) -> Result<Shown, 
                 outcome: check.outcome.as_str(),
                 failed_rows: check.failed_rows,
                 rows: check.rows,
+                fact: check.fact,
             })
             .collect(),
         metrics,

@@ -33,6 +33,31 @@ impl Changes {
         self.new.is_empty() && self.changed.is_empty()
     }
 
+    /// The first of the files that are read.
+    fn first(&self) -> Option<&str> {
+        self.new.iter().chain(&self.changed).map(|file| file.path.as_str()).min()
+    }
+
+    /// Whether a row that stays or goes now would have gone or stayed, had all files come together: a kept file lies behind one that
+    /// was read, and they share keys, or did before the file changed.
+    fn order_matters(&self, read: &Read) -> bool {
+        let Some(first) = self.first() else { return false };
+        let mut later = self.kept.iter().filter(|kept| kept.path.as_str() > first).peekable();
+        let shared = !self.changed.is_empty();
+        later.peek().is_some() && (read.has_duplicates || shared && later.any(|kept| kept.quarantined > 0))
+    }
+
+    /// Lets the kept files behind the first one that is read be read as well.
+    fn read_later_ones_again(&mut self) {
+        let Some(first) = self.first().map(str::to_string) else { return };
+        let (later, kept): (Vec<SourceFile>, Vec<SourceFile>) = std::mem::take(&mut self.kept)
+            .into_iter()
+            .partition(|kept| kept.path > first && self.all.iter().any(|file| file.path == kept.path));
+        let is_later = |file: &&InputFile| later.iter().any(|kept| kept.path == file.path);
+        self.new.extend(self.all.iter().filter(is_later).cloned());
+        self.kept = kept;
+    }
+
     /// Why there is something to do.
     pub(crate) fn reason(&self) -> String {
         let mut parts = Vec::new();
@@ -141,6 +166,13 @@ pub(crate) async fn build(
         changes.changed.clear();
         columns = ColumnType::of(&read.intake.schema);
         read = self::read(building, node, source, &id, "-w", &changes, (&columns, &[])).await?;
+    } else if !source.key.is_empty() && changes.order_matters(&read) {
+        // Of rows with one key, the first in the order of the files stays, whenever each file came.
+        for file in &read.files {
+            stage::discard(ctx, &node.name, &file.data);
+        }
+        changes.read_later_ones_again();
+        read = self::read(building, node, source, &id, "-o", &changes, (&columns, &untyped)).await?;
     }
     let schema = read.intake.schema.clone();
     let mut files = keep(building, node, &id, changes.kept, &schema).await?;
@@ -159,6 +191,8 @@ pub(crate) fn untyped_of(version: &VersionRecord) -> Vec<String> {
 struct Read {
     intake: Intake,
     files: Vec<SourceFile>,
+    /// Whether a row had the key of another one.
+    has_duplicates: bool,
 }
 
 async fn read(
@@ -194,6 +228,7 @@ async fn read(
         part: part.to_string(),
         building: building.handle(),
         open: None,
+        has_duplicates: false,
         done: Vec::new(),
     };
     let (node, source) = (node.clone(), source.clone());
@@ -203,7 +238,7 @@ async fn read(
     });
     let (intake, sink) = taken.await.map_err(|_| Report::error("internal", "the reader of files panicked"))?;
     match intake {
-        Ok(intake) => Ok(Read { intake, files: sink.done }),
+        Ok(intake) => Ok(Read { intake, has_duplicates: sink.has_duplicates, files: sink.done }),
         Err(error) => {
             sink.abort();
             Err(error.into_reports())
@@ -345,6 +380,7 @@ struct FileSink {
     part: String,
     building: crate::run::Handle,
     open: Option<OpenFile>,
+    has_duplicates: bool,
     done: Vec<SourceFile>,
 }
 
@@ -415,6 +451,7 @@ impl Sink for FileSink {
     }
 
     fn rejected(&mut self, row: Rejected) -> Result<(), IngestError> {
+        self.has_duplicates |= row.rule == "duplicate_key";
         let full = match &mut self.open {
             Some(open) => {
                 open.rejected.push(row);

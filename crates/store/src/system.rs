@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// The names of the system tables, without `pelton.`.
 pub const SYSTEM_TABLES: &[&str] =
-    &["runs", "versions", "publications", "environments", "decisions", "checks", "metrics", "sources"];
+    &["runs", "versions", "publications", "environments", "decisions", "checks", "profiles", "metrics", "sources"];
 
 /// The columns of a system table.
 pub fn system_table_schema(name: &str) -> Option<SchemaRef> {
@@ -179,10 +179,24 @@ const TABLES: &[Table] = &[
             ("failed_rows", Number),
             ("rows", Number),
             ("samples", Text),
+            ("fact", Text),
             ("checked_at", Time),
         ],
-        rows: "select run, node, version, name, rule, on_fail, outcome, failed_rows, rows, samples, at_us
+        rows: "select run, node, version, name, rule, on_fail, outcome, failed_rows, rows, samples, fact, at_us
                from checks order by seq",
+    },
+    Table {
+        name: "profiles",
+        columns: &[
+            ("run", Text),
+            ("node", Text),
+            ("version", Text),
+            ("statistic", Text),
+            ("column_name", Text),
+            ("value", Double),
+            ("measured_at", Time),
+        ],
+        rows: "select run, node, version, statistic, nullif(column_name, ''), value, at_us from profiles order by seq",
     },
     Table {
         name: "metrics",

@@ -121,9 +121,11 @@ pub(crate) fn shown(node: &Shown, style: Style) -> String {
         let outcome = match check.outcome {
             "passed" => style.green("passed"),
             "failed" => style.red("failed"),
+            "learning" => "learning".to_string(),
             other => style.yellow(other),
         };
         let rows = match check.failed_rows {
+            _ if check.fact.is_some() => check.fact.clone().unwrap_or_default(),
             0 => words::counted(check.rows, "row"),
             failed => format!("{} of {}", words::count(failed), words::counted(check.rows, "row")),
         };

@@ -117,6 +117,7 @@ impl Normal {
             (r"\b[0-9a-f]{32}\b", "[DIGEST]"),
             (r"\b[0-9a-f]{12}\b", "[VERSION]"),
             (r"\b\d+(\.\d)? (ms|s)\b", "[TIME]"),
+            (r"\b\d+ (second|minute|hour|day|week)s?( \d+ (minute|second)s?)? old", "[AGE] old"),
             (r#""elapsed_ms": \d+"#, r#""elapsed_ms": [TIME]"#),
             (r"(127\.0\.0\.1|localhost):\d+", "$1:[PORT]"),
             (r"process \d+", "process [PID]"),

@@ -3,11 +3,13 @@
 //! `cases` runs the folders of `tests/cases`, each a project with the commands typed in it and what they print; what a folder cannot
 //! say (servers, signals, broken pipes) is a test of its own.
 
+mod bad_input;
 mod cases;
 mod crash;
 mod demo;
 mod failure;
 mod incremental;
+mod laws;
 mod learning;
 mod limits;
 mod notify;
@@ -16,3 +18,4 @@ mod program;
 mod runs;
 mod serving;
 mod verify;
+mod world;

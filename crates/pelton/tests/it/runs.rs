@@ -94,6 +94,30 @@ fn incremental_runs_give_the_digests_of_one_full_build() {
 }
 
 #[test]
+fn of_rows_with_one_key_the_first_by_file_stays_whenever_the_files_came() {
+    let folder = tempfile::tempdir().unwrap();
+    project(folder.path());
+    run(folder.path());
+    let customer = || value(folder.path(), "select customer from orders where order_id = 600");
+    assert_eq!(customer(), "c5");
+    // A file that comes later and sorts before.
+    let late = "order_id,customer,amount\n600,late,1.00\n";
+    write(folder.path(), &[("data/2026-01b.csv", late)]);
+    run(folder.path());
+    assert_eq!(customer(), "late");
+    assert_eq!(value(folder.path(), "select count(*) from orders"), "900");
+    assert_eq!(
+        value(folder.path(), "select file from pelton.quarantine where rule = 'duplicate_key'"),
+        "data/2026-02.csv"
+    );
+    // It changes, and no longer has the row.
+    write(folder.path(), &[("data/2026-01b.csv", "order_id,customer,amount\n9600,late,1.00\n")]);
+    run(folder.path());
+    assert_eq!(customer(), "c5");
+    assert_eq!(value(folder.path(), "select count(*) from pelton.quarantine"), "0");
+}
+
+#[test]
 fn a_rebuilt_table_with_the_same_rows_stops_the_wave() {
     let folder = tempfile::tempdir().unwrap();
     project(folder.path());

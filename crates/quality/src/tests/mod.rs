@@ -115,7 +115,7 @@ fn rows(ids: Vec<i64>, amounts: Vec<i64>) -> RecordBatch {
 
 fn ask(engine: &Rote, plan: &CheckPlan) -> Checked {
     let catalog = Catalog::default().with(STAGED, Relation::Typed(columns()));
-    futures::executor::block_on(run(engine, &catalog, plan)).unwrap()
+    futures::executor::block_on(run(engine, &catalog, plan, &Past::default())).unwrap()
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn an_engine_error_names_the_check_that_caused_it() {
         ..Rote::default()
     };
     let catalog = Catalog::default().with(STAGED, Relation::Typed(columns()));
-    let reports = futures::executor::block_on(run(&engine, &catalog, &plan)).unwrap_err();
+    let reports = futures::executor::block_on(run(&engine, &catalog, &plan, &Past::default())).unwrap_err();
     assert_eq!(reports.0.len(), 1);
     assert!(reports.0[0].message.starts_with("check `pattern` of table `orders`"), "{reports}");
     assert!(reports.0[0].at.is_some());

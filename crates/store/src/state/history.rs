@@ -44,8 +44,8 @@ impl State {
     pub fn record_checks(&self, run: &RunId, checks: &[CheckRecord]) -> Result<(), StoreError> {
         self.write_soon(|db| {
             let mut insert = db.prepare_cached(
-                "insert into checks (run, node, version, name, rule, on_fail, outcome, failed_rows, rows, samples, at_us)
-                 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "insert into checks (run, node, version, name, rule, on_fail, outcome, failed_rows, rows, samples, fact, at_us)
+                 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?;
             for check in checks {
                 insert.execute(params![
@@ -59,6 +59,7 @@ impl State {
                     count(check.failed_rows),
                     count(check.rows),
                     json(&check.samples),
+                    check.fact,
                     check.at_us,
                 ])?;
             }
@@ -188,7 +189,8 @@ fn decision(row: &Row<'_>) -> rusqlite::Result<Decision> {
     })
 }
 
-const CHECK: &str = "select node, version, name, rule, on_fail, outcome, failed_rows, rows, samples, at_us from checks";
+const CHECK: &str =
+    "select node, version, name, rule, on_fail, outcome, failed_rows, rows, samples, fact, at_us from checks";
 
 fn check(row: &Row<'_>) -> rusqlite::Result<CheckRecord> {
     Ok(CheckRecord {
@@ -201,6 +203,7 @@ fn check(row: &Row<'_>) -> rusqlite::Result<CheckRecord> {
         failed_rows: count_at(row, 6)?,
         rows: count_at(row, 7)?,
         samples: json_at(row, 8)?,
-        at_us: row.get(9)?,
+        fact: row.get(9)?,
+        at_us: row.get(10)?,
     })
 }

@@ -6,6 +6,7 @@
 
 mod history;
 mod lock;
+mod profiles;
 mod publications;
 mod records;
 mod retention;
@@ -16,9 +17,9 @@ mod versions;
 
 pub use lock::RunLock;
 pub use records::{
-    Action, CheckOutcome, CheckRecord, ColumnType, Decision, MetricRecord, NodeSince, PastDecision, Publication,
-    PublicationHead, Publish, Repair, RunEntry, RunRecord, SourceFile, StaleFiles, VersionHead, VersionLinks,
-    VersionRange, VersionRecord,
+    Action, CheckOutcome, CheckRecord, ColumnType, Decision, MetricRecord, NodeSince, PastDecision, ProfileRecord,
+    Publication, PublicationHead, Publish, Repair, RunEntry, RunRecord, SourceFile, StaleFiles, VersionHead,
+    VersionLinks, VersionRange, VersionRecord,
 };
 
 use crate::error::StoreError;

@@ -346,6 +346,8 @@ words! {
         Failed = "failed",
         /// They do not, and the check only warns.
         Warned = "warned",
+        /// An anomaly check that knows too few earlier versions to tell.
+        Learning = "learning",
     }
 }
 
@@ -395,8 +397,21 @@ pub struct CheckRecord {
     pub rows: u64,
     /// Some rows that break it.
     pub samples: Value,
+    /// What was found, for checks that are not about single rows.
+    pub fact: Option<String>,
     /// When, microseconds since the epoch.
     pub at_us: i64,
+}
+
+/// Something measured of a version's rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProfileRecord {
+    /// What was measured: `row_count`, `mean`, `newest`, ...
+    pub statistic: &'static str,
+    /// Of which column; none of the rows as such.
+    pub column: Option<String>,
+    /// The value; none when no row has one.
+    pub value: Option<f64>,
 }
 
 /// A metric of a model's version.

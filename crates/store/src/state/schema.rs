@@ -23,7 +23,8 @@ pub(crate) const FORMAT: i64 = STEPS.len() as i64;
 /// - `version_bodies` is apart from `versions` so that the heads of 10,000 nodes are read without their file lists.
 /// - `checks` and `staging` name versions that may never be inserted: the failed ones.
 /// - `check_passes` has a row for each check, as a digest of all that it asks, that a version need not be asked again.
-/// - `profiles` are what anomaly checks measured of versions; `column_name` is empty for a statistic of the whole table.
+/// - `profiles` are what anomaly and freshness checks measured of versions; `column_name` is empty for a statistic of the whole table.
+/// - `checks.fact` says what a check found that is not about single rows.
 const STEPS: &[&str] = &[
     "
     create table runs (
@@ -162,6 +163,9 @@ const STEPS: &[&str] = &[
     ) strict;
     create index profiles_by_node on profiles (node, statistic, column_name);
     create index profiles_by_version on profiles (version);
+",
+    "
+    alter table checks add column fact text;
 ",
 ];
 

@@ -203,7 +203,7 @@ fn decisions_checks_and_metrics_come_back() {
     state.record_decisions(&r2, &[decision("a", Action::Skipped, "nothing changed")]).unwrap();
     assert_eq!(state.decisions(&r1).unwrap(), first);
     let last = state.last_decisions(&NodeName::new("a"), 5).unwrap();
-    assert_eq!(last.iter().map(|past| past.run.clone()).collect::<Vec<_>>(), [r2, r1.clone()]);
+    assert_eq!(last.iter().map(|past| past.run.clone()).collect::<Vec<_>>(), [r2.clone(), r1.clone()]);
     assert_eq!(state.last_decisions(&NodeName::new("a"), 1).unwrap()[0].decision.action, Action::Skipped);
 
     let check = |version: Option<&str>, outcome| CheckRecord {
@@ -216,12 +216,40 @@ fn decisions_checks_and_metrics_come_back() {
         failed_rows: 2,
         rows: 10,
         samples: json!([{"id": 1}]),
+        fact: version.map(|id| format!("of {id}")),
         at_us: 77,
     };
     let checks = [check(Some("a1"), CheckOutcome::Passed), check(None, CheckOutcome::Failed)];
     state.record_checks(&r1, &checks).unwrap();
     assert_eq!(state.checks_of(&VersionId("a1".into())).unwrap(), checks[..1]);
     assert_eq!(state.checks_of_run(&NodeName::new("a"), &r1).unwrap(), checks);
+
+    let profile = |value| ProfileRecord { statistic: "row_count", column: None, value };
+    let newest = ProfileRecord { statistic: "newest", column: Some("at".into()), value: None };
+    let node = NodeName::new("a");
+    let a = |number: u32| VersionId(format!("a{number}"));
+    for (number, run) in [(1, &r1), (2, &r1), (3, &r2)] {
+        let value = Some(f64::from(number) * 10.0);
+        state.record_profiles(run, &node, &a(number), i64::from(number), &[profile(value), newest.clone()]).unwrap();
+    }
+    state.record_profiles(&r2, &node, &a(3), 4, &[profile(Some(33.0))]).unwrap();
+    assert_eq!(state.profile(&a(3), "row_count", None).unwrap(), Some(Some(33.0)));
+    assert_eq!(state.profile(&a(3), "newest", Some("at")).unwrap(), Some(None));
+    assert_eq!(state.profile(&a(3), "mean", Some("at")).unwrap(), None);
+    let history = |environment: &str, current, limit| {
+        state.profile_history(&node, ("row_count", None), environment, &a(current), limit).unwrap()
+    };
+    assert_eq!(history("main", 3, 9), [(1, 10.0), (2, 20.0)]);
+    assert_eq!(history("try", 1, 1), [(4, 33.0)]);
+    // A version that a check stopped when it was measured is no example of what is usual.
+    let stopped = CheckRecord { version: Some(a(2)), ..check(None, CheckOutcome::Failed) };
+    state.record_checks(&r1, &[stopped]).unwrap();
+    assert_eq!(history("main", 4, 9), [(1, 10.0), (4, 33.0)]);
+    // How many rows a committed version has is known without having been measured.
+    let mut unmeasured = super::version(&r1, "a", "a5");
+    unmeasured.delta_version = Some(1);
+    state.insert_version(&unmeasured).unwrap();
+    assert_eq!(history("main", 4, 9), [(1, 10.0), (4, 33.0), (2_000, 10.0)]);
 
     let metric = |name: &str, value| MetricRecord {
         run: r1.clone(),

@@ -62,6 +62,7 @@ fn what_runs_did_can_be_read_as_tables() {
         ("environments", 1),
         ("decisions", 1),
         ("checks", 0),
+        ("profiles", 0),
         ("metrics", 0),
         ("sources", 1),
     ];

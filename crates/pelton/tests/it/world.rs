@@ -1,0 +1,403 @@
+//! Random small projects and what happens to them: files that arrive, change and are touched, tables that come, go and change.
+//!
+//! A world is made and changed by one seed, so that every history can be replayed. It knows how many records its files have, and
+//! nothing else about what Pelton should make of them: that is judged by laws, not by expected rows.
+
+use pelton_base::Seed;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// Draws from a seed, one after the other.
+pub(crate) struct Draw(Seed, u64);
+
+impl Draw {
+    pub(crate) fn new(seed: u64) -> Self {
+        Draw(Seed(seed), 0)
+    }
+
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.1 += 1;
+        (self.0.at(self.1) % end.max(1) as u64) as usize
+    }
+
+    /// True in one of `times` draws.
+    pub(crate) fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    pub(crate) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+}
+
+/// A project that lives.
+pub(crate) struct World {
+    pub(crate) draw: Draw,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) tables: Vec<Table>,
+    made: usize,
+}
+
+/// The contract of a source in whose files an undeclared column comes and widens. Under any other, the first files decide its type, and
+/// what does not fit is kept out: then the order in which files come decides.
+const EVOLVES: (&str, &str) = ("evolve", "evolve");
+
+/// A source and its files by path.
+pub(crate) struct Source {
+    pub(crate) name: String,
+    is_ndjson: bool,
+    has_key: bool,
+    contract: (&'static str, &'static str),
+    description: usize,
+    pub(crate) files: BTreeMap<String, Data>,
+    next_id: usize,
+}
+
+/// A data file.
+#[derive(Clone)]
+pub(crate) struct Data {
+    pub(crate) text: String,
+    /// How many records it has, whatever becomes of them.
+    pub(crate) records: u64,
+    /// Whether it has the column that nobody declared.
+    has_extra: bool,
+}
+
+/// A table whose SELECT always gives `id`, `grp` and `amount`, so that any other can read it.
+#[derive(Clone)]
+pub(crate) struct Table {
+    pub(crate) name: String,
+    shape: Shape,
+    reads: Vec<String>,
+    number: usize,
+    is_view: bool,
+    comment: usize,
+    check: Check,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Shape {
+    Filter,
+    Everything,
+    Scaled,
+    Grouped,
+    Union,
+    Join,
+    Running,
+    Distinct,
+    Top,
+}
+
+const SHAPES: &[Shape] = &[
+    Shape::Filter,
+    Shape::Everything,
+    Shape::Scaled,
+    Shape::Grouped,
+    Shape::Union,
+    Shape::Join,
+    Shape::Running,
+    Shape::Distinct,
+    Shape::Top,
+];
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Check {
+    None,
+    Warns,
+    Removes,
+    Unique,
+    Anomaly,
+    Stops,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut world = World { draw: Draw::new(seed), sources: Vec::new(), tables: Vec::new(), made: 0 };
+        for number in 0..1 + world.draw.below(3) {
+            let source = Source {
+                name: format!("source_{number}"),
+                is_ndjson: world.draw.once_in(3),
+                has_key: world.draw.once_in(2),
+                contract: world.draw.one_of(&[
+                    EVOLVES,
+                    EVOLVES,
+                    ("evolve", "quarantine"),
+                    ("evolve", "discard_value"),
+                    ("discard_value", "discard_row"),
+                ]),
+                description: 0,
+                files: BTreeMap::new(),
+                next_id: 0,
+            };
+            world.sources.push(source);
+            for month in 1..=1 + world.draw.below(2) {
+                world.put_file(number, &format!("data/source_{number}/{:03}", month * 10));
+            }
+        }
+        for _ in 0..2 + world.draw.below(4) {
+            world.add_table();
+        }
+        world
+    }
+
+    /// Changes something, and says what.
+    pub(crate) fn change(&mut self) -> String {
+        let source = self.draw.below(self.sources.len());
+        let path = self.some_file(source);
+        let name = self.sources[source].name.clone();
+        match self.draw.below(16) {
+            0..=3 => {
+                let after = self.sources[source].files.len() * 10 + 10;
+                self.put_file(source, &format!("data/{name}/{after:03}"))
+            }
+            4 => {
+                let before = self.draw.below(90);
+                self.put_file(source, &format!("data/{name}/{before:03}"))
+            }
+            5 => self.put_file(source, path.rsplit_once('.').map_or(path.as_str(), |(stem, _)| stem)),
+            6 => {
+                let more = self.data(source, false, None);
+                let data = self.sources[source].files.get_mut(&path).expect("the file was just found");
+                data.text.push_str(&more.text);
+                data.records += more.records;
+                format!("{path} grows by {} records", more.records)
+            }
+            7 => {
+                self.sources[source].description += 1;
+                format!("{name} is described anew")
+            }
+            8 => self.add_table(),
+            9 => self.remove_table(),
+            what => self.change_table(what),
+        }
+    }
+
+    /// Lets a table fail its check, and says which.
+    pub(crate) fn break_a_table(&mut self) -> Option<(usize, Table)> {
+        let at = self.draw.below(self.tables.len());
+        let before = self.tables.get(at)?.clone();
+        self.tables[at].check = Check::Stops;
+        Some((at, before))
+    }
+
+    /// Writes what differs from what lies there.
+    pub(crate) fn write(&self, folder: &Path) {
+        let mut files = BTreeMap::from([("pelton.toml".to_string(), "name = \"world\"\n".to_string())]);
+        for source in &self.sources {
+            files.insert(format!("sources/{}.toml", source.name), source.settings());
+            files.extend(source.files.iter().map(|(path, data)| (path.clone(), data.text.clone())));
+        }
+        files.extend(self.tables.iter().map(|table| (format!("tables/{}.sql", table.name), table.text())));
+        for (path, text) in &files {
+            let path = folder.join(path);
+            if std::fs::read_to_string(&path).ok().as_ref() != Some(text) {
+                std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("the folder is ours");
+                std::fs::write(path, text).expect("the folder is ours");
+            }
+        }
+        let tables = std::fs::read_dir(folder.join("tables")).expect("every world has tables");
+        for file in tables.flatten() {
+            if !files.contains_key(&format!("tables/{}", file.file_name().to_string_lossy())) {
+                std::fs::remove_file(file.path()).expect("the folder is ours");
+            }
+        }
+    }
+
+    fn some_file(&mut self, source: usize) -> String {
+        let at = self.draw.below(self.sources[source].files.len());
+        self.sources[source].files.keys().nth(at).cloned().expect("every source has a file")
+    }
+
+    fn put_file(&mut self, source: usize, stem: &str) -> String {
+        let path = format!("{stem}.{}", if self.sources[source].is_ndjson { "ndjson" } else { "csv" });
+        let before = self.sources[source].files.get(&path).cloned();
+        let data = self.data(source, true, before.as_ref());
+        let said = format!("{path} has {} records", data.records);
+        self.sources[source].files.insert(path, data);
+        said
+    }
+
+    /// A file's text; `with_header` is about CSV.
+    fn data(&mut self, source: usize, with_header: bool, before: Option<&Data>) -> Data {
+        let is_ndjson = self.sources[source].is_ndjson;
+        // A column that nobody declared: numbers at first, and whatever comes later. A changed file keeps it, and has words in it: such
+        // columns come and widen, but they do not leave or narrow with the file that they came with, and then a full build has others.
+        let may_have = with_header && self.sources[source].contract == EVOLVES;
+        let has_extra = may_have && before.map_or_else(|| self.draw.once_in(3), |before| before.has_extra);
+        let extras: [&str; 3] = self.draw.one_of(&[
+            ["1", "23", ""],
+            ["007", "12", "1"],
+            ["1.5", "2", ""],
+            ["true", "false", ""],
+            ["word", "7", "another word"],
+            ["2026-01-02", "2026-02-03", ""],
+        ]);
+        let mut text = String::new();
+        if with_header && !is_ndjson {
+            text.push_str(if has_extra { "id,grp,amount,at,extra\n" } else { "id,grp,amount,at\n" });
+        }
+        let mut records = self.draw.below(7) as u64;
+        if has_extra && before.is_some() {
+            let id = self.sources[source].next_id;
+            self.sources[source].next_id += 1;
+            records += 1;
+            let _ = match is_ndjson {
+                true => writeln!(text, "{{\"id\": {id}, \"grp\": \"a\", \"amount\": 1, \"extra\": \"first word\"}}"),
+                false => writeln!(text, "{id},a,1.00,2026-01-01T00:00:00Z,first word"),
+            };
+        }
+        for _ in records.min(1) * u64::from(has_extra && before.is_some())..records {
+            let world = &mut self.sources[source];
+            let is_known = self.draw.once_in(6);
+            let id = if is_known { self.draw.below(world.next_id + 1) } else { world.next_id };
+            world.next_id += usize::from(!is_known);
+            let group = self.draw.one_of(&["a", "b", "c", "d e", ""]);
+            let amount = format!("{}.{:02}", self.draw.below(60), self.draw.below(100));
+            let is_wrong = self.draw.once_in(12);
+            let amount = if is_wrong { "much".to_string() } else { amount };
+            let at = format!("2026-01-{:02}T{:02}:00:00Z", 1 + self.draw.below(28), self.draw.below(24));
+            let extra = self.draw.one_of(&extras);
+            let is_broken = self.draw.once_in(25);
+            let _ = match (is_ndjson, is_broken) {
+                (true, true) => writeln!(text, "{{\"id\": {id}, \"grp\""),
+                (true, false) => {
+                    let amount = if is_wrong { format!("\"{amount}\"") } else { amount };
+                    let extra = if has_extra { format!(", \"extra\": \"{extra}\"") } else { String::new() };
+                    writeln!(
+                        text,
+                        "{{\"id\": {id}, \"grp\": \"{group}\", \"amount\": {amount}, \"at\": \"{at}\"{extra}}}"
+                    )
+                }
+                (false, true) => writeln!(text, "{id},{group}"),
+                (false, false) if has_extra => writeln!(text, "{id},{group},{amount},{at},{extra}"),
+                (false, false) => writeln!(text, "{id},{group},{amount},{at}"),
+            };
+        }
+        Data { text, records, has_extra }
+    }
+
+    fn node(&mut self, tables: usize) -> String {
+        let at = self.draw.below(self.sources.len() + tables);
+        match self.sources.get(at) {
+            Some(source) => source.name.clone(),
+            None => self.tables[at - self.sources.len()].name.clone(),
+        }
+    }
+
+    fn add_table(&mut self) -> String {
+        let tables = self.tables.len();
+        let reads = vec![self.node(tables), self.node(tables)];
+        let table = Table {
+            name: format!("table_{:02}", self.made),
+            shape: self.draw.one_of(SHAPES),
+            reads,
+            number: self.draw.below(30),
+            is_view: self.draw.once_in(5),
+            comment: 0,
+            check: Check::None,
+        };
+        self.made += 1;
+        let said = format!("{} is new ({:?})", table.name, table.shape);
+        self.tables.push(table);
+        said
+    }
+
+    fn remove_table(&mut self) -> String {
+        let is_read = |name: &String| self.tables.iter().any(|table| table.reads.contains(name));
+        let at = self.tables.iter().rposition(|table| !is_read(&table.name));
+        match at.filter(|_| self.tables.len() > 1) {
+            Some(at) => format!("{} is gone", self.tables.remove(at).name),
+            None => "nothing changes".into(),
+        }
+    }
+
+    fn change_table(&mut self, what: usize) -> String {
+        let at = self.draw.below(self.tables.len());
+        let check = self.draw.one_of(&[Check::None, Check::Warns, Check::Removes, Check::Unique, Check::Anomaly]);
+        let (number, shape) = (self.draw.below(30), self.draw.one_of(SHAPES));
+        let table = &mut self.tables[at];
+        match what {
+            10 | 11 => table.number = number,
+            12 => table.comment += 1,
+            13 => table.is_view = !table.is_view,
+            14 => table.check = check,
+            _ => table.shape = shape,
+        }
+        format!(
+            "{} is changed: {:?} {} view {} {:?}",
+            table.name, table.shape, table.number, table.is_view, table.check
+        )
+    }
+}
+
+impl Source {
+    fn settings(&self) -> String {
+        let extension = if self.is_ndjson { "ndjson" } else { "csv" };
+        let mut text = format!("kind = \"files\"\npath = \"data/{}/*.{extension}\"\n", self.name);
+        if self.description > 0 {
+            let _ = writeln!(text, "description = \"Number {}.\"", self.description);
+        }
+        if self.has_key {
+            text.push_str("key = \"id\"\n");
+        }
+        let (columns, data_type) = self.contract;
+        let _ = writeln!(text, "contract = {{ columns = \"{columns}\", data_type = \"{data_type}\" }}");
+        text.push_str("[columns]\nid = \"bigint\"\ngrp = \"text\"\namount = \"decimal(10,2)\"\nat = \"timestamp\"\n");
+        text
+    }
+}
+
+impl Table {
+    fn text(&self) -> String {
+        let (x, y, number) = (&self.reads[0], &self.reads[1], self.number);
+        let select = match self.shape {
+            Shape::Filter => format!("select id, grp, amount from {x} where amount >= {number}"),
+            Shape::Everything => format!("select * from {x} where id % 7 <> {}", number % 7),
+            Shape::Scaled => {
+                format!("select id, grp, cast(amount * {} as decimal(18,2)) as amount from {x}", number % 3)
+            }
+            Shape::Grouped => {
+                format!(
+                    "select min(id) + {number} as id, grp, cast(sum(amount) as decimal(18,2)) as amount from {x} group by grp"
+                )
+            }
+            Shape::Union => {
+                format!("select id, grp, amount from {x} union all select id, grp, amount from {y} where id > {number}")
+            }
+            Shape::Join => format!(
+                "select x.id, y.grp, x.amount from {x} x join (select id, min(grp) as grp from {y} group by id) y on y.id = x.id \
+                 where x.id <> {number}"
+            ),
+            Shape::Running => format!(
+                "select id, grp, cast(sum(amount) over (partition by grp order by id, amount) as decimal(18,2)) as amount \
+                 from {x} where id <> {number}"
+            ),
+            Shape::Distinct => format!("select distinct id, grp, amount from {x} where id <> {number}"),
+            Shape::Top => {
+                format!("select id, grp, amount from {x} order by amount desc nulls last, id, grp limit {}", 1 + number)
+            }
+        };
+        let mut header = String::new();
+        if self.is_view {
+            header.push_str("build = \"view\"\n");
+        }
+        let check = match self.check {
+            // A view stores no rows, so none can be removed from it.
+            Check::Removes | Check::Unique if self.is_view => Check::None,
+            check => check,
+        };
+        header.push_str(match check {
+            Check::None => "",
+            Check::Warns => "[checks]\nsmall = { sql = \"amount < 30\", on_fail = \"warn\" }\n",
+            Check::Removes => "[checks]\nsmall = { sql = \"amount < 30\", on_fail = \"quarantine\" }\n",
+            Check::Unique => "[checks]\none = { sql = \"unique(id)\", on_fail = \"quarantine\" }\n",
+            Check::Anomaly => "[anomaly]\nnull_share = \"*\"\nmean = \"amount\"\ndistinct_count = \"grp\"\n",
+            Check::Stops => "[checks]\nnever = \"row_count() < 0\"\n",
+        });
+        let header = if header.is_empty() { header } else { format!("/* pelton\n{header}*/\n") };
+        let comment = if self.comment > 0 { format!("-- change {}\n", self.comment) } else { String::new() };
+        format!("{header}{comment}{select}\n")
+    }
+}
