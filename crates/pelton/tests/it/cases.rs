@@ -113,6 +113,8 @@ impl Normal {
         let rules = [
             (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "[ID]"),
             // Of the wall clock; times in the cases' data have no fraction.
+            // In a column they are filled up to the longest: whether microseconds are printed is chance.
+            (r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3,6}Z {2,}", "[NOW]  "),
             (r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3,6}Z", "[NOW]"),
             (r"\b[0-9a-f]{32}\b", "[DIGEST]"),
             (r"\b[0-9a-f]{12}\b", "[VERSION]"),
