@@ -72,10 +72,21 @@ pub(crate) struct Table {
     shape: Shape,
     reads: Vec<String>,
     number: usize,
-    is_view: bool,
+    kept: Kept,
     comment: usize,
     check: Check,
 }
+
+/// How a table is kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kept {
+    Full,
+    View,
+    /// By the incremental build that fits its shape, where one does.
+    Step,
+}
+
+const KEPT: &[Kept] = &[Kept::Full, Kept::Full, Kept::View, Kept::Step, Kept::Step];
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Shape {
@@ -88,6 +99,12 @@ enum Shape {
     Running,
     Distinct,
     Top,
+    /// Sums by day, of a source.
+    Daily,
+    /// The newest row of each group, of a source.
+    Newest,
+    /// What each row was from when until when, of a source.
+    States,
 }
 
 const SHAPES: &[Shape] = &[
@@ -100,6 +117,9 @@ const SHAPES: &[Shape] = &[
     Shape::Running,
     Shape::Distinct,
     Shape::Top,
+    Shape::Daily,
+    Shape::Newest,
+    Shape::States,
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -288,18 +308,19 @@ impl World {
 
     fn add_table(&mut self) -> String {
         let tables = self.tables.len();
-        let reads = vec![self.node(tables), self.node(tables)];
+        let source = self.draw.below(self.sources.len());
+        let reads = vec![self.node(tables), self.node(tables), self.sources[source].name.clone()];
         let table = Table {
             name: format!("table_{:02}", self.made),
             shape: self.draw.one_of(SHAPES),
             reads,
             number: self.draw.below(30),
-            is_view: self.draw.once_in(5),
+            kept: self.draw.one_of(KEPT),
             comment: 0,
             check: Check::None,
         };
         self.made += 1;
-        let said = format!("{} is new ({:?})", table.name, table.shape);
+        let said = format!("{} is new: {:?} {} {:?}", table.name, table.shape, table.number, table.kept);
         self.tables.push(table);
         said
     }
@@ -316,19 +337,17 @@ impl World {
     fn change_table(&mut self, what: usize) -> String {
         let at = self.draw.below(self.tables.len());
         let check = self.draw.one_of(&[Check::None, Check::Warns, Check::Removes, Check::Unique, Check::Anomaly]);
-        let (number, shape) = (self.draw.below(30), self.draw.one_of(SHAPES));
+        let (number, shape, kept) = (self.draw.below(30), self.draw.one_of(SHAPES), self.draw.one_of(KEPT));
         let table = &mut self.tables[at];
         match what {
             10 | 11 => table.number = number,
             12 => table.comment += 1,
-            13 => table.is_view = !table.is_view,
+            13 => table.kept = kept,
             14 => table.check = check,
             _ => table.shape = shape,
         }
-        format!(
-            "{} is changed: {:?} {} view {} {:?}",
-            table.name, table.shape, table.number, table.is_view, table.check
-        )
+        let Table { name, shape, number, kept, check, .. } = table;
+        format!("{name} is changed: {shape:?} {number} {kept:?} {check:?}")
     }
 }
 
@@ -351,13 +370,18 @@ impl Source {
 
 impl Table {
     fn text(&self) -> String {
-        let (x, y, number) = (&self.reads[0], &self.reads[1], self.number);
+        let (x, y, source, number) = (&self.reads[0], &self.reads[1], &self.reads[2], self.number);
+        let is_step = self.kept == Kept::Step;
         let select = match self.shape {
             Shape::Filter => format!("select id, grp, amount from {x} where amount >= {number}"),
             Shape::Everything => format!("select * from {x} where id % 7 <> {}", number % 7),
             Shape::Scaled => {
                 format!("select id, grp, cast(amount * {} as decimal(18,2)) as amount from {x}", number % 3)
             }
+            Shape::Grouped if is_step => format!(
+                "select min(id) + {number} as id, grp, cast(sum(amount) as decimal(18,2)) as amount from {x} \
+                 where grp is not null group by grp"
+            ),
             Shape::Grouped => {
                 format!(
                     "select min(id) + {number} as id, grp, cast(sum(amount) as decimal(18,2)) as amount from {x} group by grp"
@@ -374,18 +398,31 @@ impl Table {
                 "select id, grp, cast(sum(amount) over (partition by grp order by id, amount) as decimal(18,2)) as amount \
                  from {x} where id <> {number}"
             ),
+            Shape::Daily => format!(
+                "select date_trunc('day', at) as at, min(id) as id, grp, cast(sum(amount) as decimal(18,2)) as amount \
+                 from {source} where id <> {number} and at is not null group by 1, grp"
+            ),
+            Shape::Newest | Shape::States => format!(
+                "select id, grp, amount, at from {source} where grp is not null and at is not null and id <> {number}"
+            ),
             Shape::Distinct => format!("select distinct id, grp, amount from {x} where id <> {number}"),
             Shape::Top => {
                 format!("select id, grp, amount from {x} order by amount desc nulls last, id, grp limit {}", 1 + number)
             }
         };
         let mut header = String::new();
-        if self.is_view {
-            header.push_str("build = \"view\"\n");
-        }
+        header.push_str(match (self.kept, self.shape) {
+            (Kept::View, _) => "build = \"view\"\n",
+            (Kept::Step, Shape::Filter | Shape::Everything | Shape::Scaled | Shape::Union) => "build = \"append\"\n",
+            (Kept::Step, Shape::Grouped) => "build = \"merge\"\nkey = \"grp\"\n",
+            (Kept::Step, Shape::Daily) => "build = \"interval\"\ninterval = \"1 day\"\ntime = \"at\"\n",
+            (Kept::Step, Shape::Newest) => "build = \"merge\"\nkey = \"grp\"\ntime = \"at\"\n",
+            (Kept::Step, Shape::States) => "build = \"history\"\nkey = \"id\"\ntime = \"at\"\n",
+            _ => "",
+        });
         let check = match self.check {
-            // A view stores no rows, so none can be removed from it.
-            Check::Removes | Check::Unique if self.is_view => Check::None,
+            // A view stores no rows to remove, and an incremental table refuses to.
+            Check::Removes | Check::Unique if self.kept != Kept::Full => Check::None,
             check => check,
         };
         header.push_str(match check {
