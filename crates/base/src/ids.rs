@@ -109,6 +109,12 @@ impl VersionId {
         let digest = Digest::of_parts([node.as_str(), &fingerprint.to_string(), &run.0]);
         VersionId(digest.to_string()[..12].to_string())
     }
+
+    /// As [`VersionId::of`], for one of several versions of `node` that the run builds one on another.
+    pub fn of_part(node: &NodeName, fingerprint: Digest, run: &RunId, part: &str) -> Self {
+        let digest = Digest::of_parts([node.as_str(), &fingerprint.to_string(), &run.0, part]);
+        VersionId(digest.to_string()[..12].to_string())
+    }
 }
 
 impl fmt::Display for VersionId {

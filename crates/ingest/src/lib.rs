@@ -35,4 +35,4 @@ pub use keys::KeySet;
 pub use list::{Compression, InputFile, list};
 pub use pipeline::{BATCH_ROWS, BLOCKS_WAITING_MAX, Intake, Sink, TakeIn, take_in};
 pub use read::digest_file;
-pub use schema::{Known, Look, resolve_schema};
+pub use schema::{Known, Look, Narrowed, narrowed, resolve_schema};

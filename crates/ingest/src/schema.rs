@@ -176,6 +176,59 @@ pub fn resolve_schema(
     resolve(source, node, files, &known.columns, look).map(|plan| plan.schema)
 }
 
+/// Columns that are less than they were, see [`narrowed`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Narrowed {
+    /// All columns, as [`Known::columns`] takes them.
+    pub columns: Vec<(String, DataType)>,
+    /// Columns that left.
+    pub gone: Vec<String>,
+    /// Columns with a narrower type: name, old type, new type (`Null`: no values).
+    pub narrower: Vec<(String, DataType, DataType)>,
+}
+
+/// The columns of a version as they would be had its files always been as they are now; `None` when nothing is less than it was.
+///
+/// `files` are all files that there are; where one of them changed, a column that only its old content had leaves, and a type that
+/// only its old values needed is narrow again. What is declared stays, and so do the columns in `held`, which rows of other files have.
+pub fn narrowed(
+    source: &Source,
+    node: &Node,
+    files: &[InputFile],
+    known: &[(String, DataType)],
+    held: &[String],
+    threads: usize,
+) -> Result<Option<Narrowed>, IngestError> {
+    let (text, declared) = settings(source, node)?;
+    let stays = |name: &String| held.contains(name) || declared.iter().any(|(declared, _)| declared == name);
+    if known.iter().all(|(name, _)| stays(name)) {
+        return Ok(None);
+    }
+    let mut now: HashMap<String, DataType> = HashMap::new();
+    for seen in look_at_all(source, node, files, &[], &declared, &text, Look { threads, sample_rows: None })? {
+        for (name, data_type) in seen {
+            let joined = now.get(&name).map_or(data_type.clone(), |other| widen(other, &data_type));
+            now.insert(name, joined);
+        }
+    }
+    let evolves = source.contract.columns == ContractRule::Evolve;
+    let mut less = Narrowed { columns: Vec::new(), gone: Vec::new(), narrower: Vec::new() };
+    for (name, before) in known {
+        match now.get(name) {
+            _ if stays(name) => less.columns.push((name.clone(), before.clone())),
+            None if evolves => less.gone.push(name.clone()),
+            Some(now) if settle(now) != *before && settle(&widen(before, now)) == *before => {
+                // A column without any value stays open for whatever type comes.
+                let now = if *now == DataType::Null { DataType::Null } else { settle(now) };
+                less.narrower.push((name.clone(), before.clone(), now.clone()));
+                less.columns.push((name.clone(), now));
+            }
+            _ => less.columns.push((name.clone(), before.clone())),
+        }
+    }
+    Ok((!less.gone.is_empty() || !less.narrower.is_empty()).then_some(less))
+}
+
 /// As [`resolve_schema`], with everything that the parsers need.
 pub(crate) fn resolve(
     source: &Source,

@@ -1,5 +1,5 @@
-//! `backfill`: an interval table gets times that lie before its `start`, a part of them at a time. Each part is a version of its own, so a
-//! backfill that is stopped goes on where it was; only the last one is published.
+//! `backfill`: an interval table gets times that lie before its `start`, some of them at a time. What is built at a time is a version of its
+//! own, so a backfill that is stopped goes on where it was; only the last one is published.
 
 use crate::context::{Context, reports};
 use crate::outcome::RunOptions;
@@ -9,8 +9,11 @@ use pelton_base::{NodeName, Report, Reports, format_time_us};
 use pelton_project::{Body, Build, Node, Table};
 use pelton_store::{VersionHead, VersionRecord};
 
-/// How many parts a backfill has at most: what is lost when it is stopped is one of them.
+/// How many parts a backfill has at most.
 const PARTS_MAX: i64 = 12;
+
+/// How many parts are built at the same time, at most: what is lost when a backfill is stopped is as many of them.
+const AT_ONCE_MAX: usize = 4;
 
 /// Which times an interval table is to get.
 #[derive(Debug, Clone)]
@@ -62,17 +65,22 @@ pub(crate) async fn build(
     let parts = parts(table, backfill);
     let all = parts.len();
     let (mut last, mut built) = (None, 0);
-    for (at, part) in parts.into_iter().enumerate() {
-        if let Some(head) = before.as_ref().filter(|head| head.fingerprint == wanted)
-            && increment::has_times(ctx, head, table, part)?
-        {
-            continue;
+    while built < all {
+        // A version of other inputs is built on, and has none of the parts as they are to be.
+        let missing = match before.as_ref().filter(|head| head.fingerprint == wanted) {
+            Some(head) => increment::missing_times(ctx, head, table, &parts)?,
+            None => parts.clone(),
+        };
+        let at_once = &missing[..missing.len().min(ctx.threads.clamp(1, AT_ONCE_MAX))];
+        if at_once.is_empty() {
+            break;
         }
-        building.progress(&node.name, format!("backfilling part {} of {all}", at + 1));
-        let version = table::build(building, node, table, wanted, before.as_ref(), Some(part)).await?;
+        let done = all - missing.len();
+        building.progress(&node.name, format!("backfilling parts {} to {} of {all}", done + 1, done + at_once.len()));
+        let version = table::build(building, node, table, wanted, before.as_ref(), at_once).await?;
         before = Some(version.head());
         last = Some(version);
-        built += 1;
+        built += at_once.len();
     }
     let current = current.map(|head| &head.id);
     match (last, before) {

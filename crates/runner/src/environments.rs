@@ -8,7 +8,7 @@ use crate::context::{Context, nothing_published, reports};
 use crate::diff::ComparedSide;
 use crate::fingerprint::Heads;
 use crate::outcome::HeldModel;
-use crate::{model, serving};
+use crate::{model, retry, serving};
 use pelton_base::fail::{self, Point};
 use pelton_base::{NodeName, Report, Reports, RunId, VersionId};
 use pelton_project::Body;
@@ -224,7 +224,7 @@ pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, R
     if outcome.held.is_empty() {
         serving::build_online(ctx, &nodes).await?;
     }
-    let run = begin(ctx, to, &options.command)?;
+    let run = begin(ctx, to, &options.command).await?;
     outcome.run = Some(run.clone());
     let mut decisions: Vec<Decision> = Vec::new();
     if outcome.held.is_empty() {
@@ -295,7 +295,7 @@ pub async fn rollback(ctx: &Context, options: &RollbackOptions) -> Result<Moved,
         return Ok(outcome);
     }
     serving::build_online(ctx, &target.nodes).await?;
-    let run = begin(ctx, environment, &options.command)?;
+    let run = begin(ctx, environment, &options.command).await?;
     outcome.run = Some(run.clone());
     let decisions: Vec<Decision> = outcome
         .nodes
@@ -483,7 +483,7 @@ fn decision(node: &MovedNode, action: Action, reason: String) -> Decision {
     Decision { node: node.node.clone(), action, reason, detail }
 }
 
-fn begin(ctx: &Context, environment: &str, command: &str) -> Result<RunId, Reports> {
+async fn begin(ctx: &Context, environment: &str, command: &str) -> Result<RunId, Reports> {
     let id = RunId::fresh(ctx.now_us());
     let record = RunRecord {
         id: id.clone(),
@@ -492,7 +492,7 @@ fn begin(ctx: &Context, environment: &str, command: &str) -> Result<RunId, Repor
         command: command.to_string(),
         pid: std::process::id(),
     };
-    ctx.warehouse.state().begin_run(&record).map_err(reports)?;
+    retry::quietly(ctx, || ctx.warehouse.state().begin_run(&record).map_err(reports)).await?;
     Ok(id)
 }
 
@@ -509,18 +509,21 @@ async fn finish(
     if outcome.held.is_empty() {
         let publish = Publish { environment: &outcome.environment, run, at_us: ctx.now_us(), nodes, expect };
         fail::after(if outcome.restores.is_some() { Point::EnvironmentRollback } else { Point::EnvironmentPublish });
-        let id = state.publish_existing(&publish, outcome.restores, decisions).map_err(reports)?;
+        let restores = outcome.restores;
+        let published = || state.publish_existing(&publish, restores, decisions).map_err(reports);
+        let id = retry::quietly(ctx, published).await?;
         outcome.publication = Some(id);
         outcome.published = true;
     } else {
-        state.record_decisions(run, decisions).map_err(reports)?;
+        retry::quietly(ctx, || state.record_decisions(run, decisions).map_err(reports)).await?;
     }
     outcome.elapsed_ms = began.elapsed().as_millis() as u64;
     let summary = serde_json::to_value(&outcome)
         .map_err(|error| Report::error("internal", format!("the outcome cannot be written: {error}")))?;
     let word = if outcome.published { "published" } else { "nothing" };
     let publication = outcome.publication.filter(|_| outcome.published);
-    state.finish_run(run, ctx.now_us(), word, publication, &summary).map_err(reports)?;
+    let ended = || state.finish_run(run, ctx.now_us(), word, publication, &summary).map_err(reports);
+    retry::quietly(ctx, ended).await?;
     Ok(outcome)
 }
 

@@ -6,6 +6,7 @@
 //! what a killed gc or run left is found by the next gc, because nothing names it any more.
 
 use crate::context::{Context, reports};
+use crate::retry;
 use futures::executor::block_on;
 use pelton_base::fail::{self, Point};
 use pelton_base::{Digest, NodeName, Report, Reports, RunId, VersionId, format_time_us, thousands};
@@ -161,7 +162,7 @@ pub async fn gc(ctx: &Context, options: &GcOptions) -> Result<Collected, Reports
     collected.files = files.found;
     collected.bytes = collected.files.iter().map(|file| file.bytes).sum();
     if options.remove && !collected.is_empty() {
-        remove(ctx, options, &lock, &mut collected)?;
+        remove(ctx, options, &lock, &mut collected).await?;
     }
     Ok(collected)
 }
@@ -489,7 +490,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Report {
 }
 
 /// Forgets, then deletes. A kill in between leaves files that nothing names, which the next gc finds.
-fn remove(ctx: &Context, options: &GcOptions, lock: &RunLock, collected: &mut Collected) -> Result<(), Reports> {
+async fn remove(ctx: &Context, options: &GcOptions, lock: &RunLock, collected: &mut Collected) -> Result<(), Reports> {
     let state = ctx.warehouse.state();
     let run = RunId::fresh(ctx.now_us());
     let record = RunRecord {
@@ -499,12 +500,13 @@ fn remove(ctx: &Context, options: &GcOptions, lock: &RunLock, collected: &mut Co
         command: options.command.clone(),
         pid: std::process::id(),
     };
-    state.begin_run(&record).map_err(reports)?;
+    retry::quietly(ctx, || state.begin_run(&record).map_err(reports)).await?;
     collected.run = Some(run.clone());
     let publications: Vec<i64> = collected.publications.iter().map(|old| old.publication).collect();
     let versions: Vec<VersionId> = collected.versions.iter().map(|old| old.version.clone()).collect();
     fail::after(Point::GcForget);
-    state.forget(lock, ctx.now_us(), &publications, &versions).map_err(reports)?;
+    let forgotten = || state.forget(lock, ctx.now_us(), &publications, &versions).map_err(reports);
+    retry::quietly(ctx, forgotten).await?;
     collected.removed = true;
     let mut left: Vec<(PathBuf, std::io::Error)> = Vec::new();
     for file in &collected.files {
@@ -522,8 +524,8 @@ fn remove(ctx: &Context, options: &GcOptions, lock: &RunLock, collected: &mut Co
     }
     let summary = serde_json::to_value(&*collected)
         .map_err(|error| Report::error("internal", format!("the outcome cannot be written: {error}")))?;
-    state.finish_run(&run, ctx.now_us(), "nothing", None, &summary).map_err(reports)?;
-    Ok(())
+    let ended = || state.finish_run(&run, ctx.now_us(), "nothing", None, &summary).map_err(reports);
+    retry::quietly(ctx, ended).await
 }
 
 #[cfg(test)]

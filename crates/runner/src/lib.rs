@@ -38,6 +38,7 @@ mod serving;
 mod shape;
 mod show;
 mod source;
+mod narrow;
 mod stage;
 mod table;
 mod unit_tests;

@@ -391,7 +391,7 @@ impl<'a> Run<'a> {
                 source::build(&building, node, settings, previous).await.map(|version| (version, None, Vec::new()))
             }
             (Body::Table(settings), Some(fingerprint)) => {
-                let version = table::build(&building, node, settings, fingerprint, previous, None).await;
+                let version = table::build(&building, node, settings, fingerprint, previous, &[]).await;
                 version.map(|version| (version, None, Vec::new()))
             }
             (Body::Model(settings), Some(fingerprint)) => {

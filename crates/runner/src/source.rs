@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::run::Building;
 use crate::stage;
-use crate::{catalog, fingerprint, replay, verify};
+use crate::{catalog, fingerprint, narrow, replay, verify};
 use pelton_base::{Digest, NodeName, Report, Reports, VersionId};
 use pelton_ingest::{FileCounts, IngestError, InputFile, Intake, KeySet, Known, Rejected, Sink, TakeIn};
 use pelton_project::{Node, Source};
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 
 /// The files of a source against those that a version took in.
 pub(crate) struct Changes {
@@ -56,6 +56,20 @@ impl Changes {
         let is_later = |file: &&InputFile| later.iter().any(|kept| kept.path == file.path);
         self.new.extend(self.all.iter().filter(is_later).cloned());
         self.kept = kept;
+    }
+
+    /// Lets all files that there are be read; rows of files that are gone stay.
+    fn read_all_again(&mut self) {
+        let present: BTreeSet<&str> = self.all.iter().map(|file| file.path.as_str()).collect();
+        self.kept.retain(|kept| !present.contains(kept.path.as_str()));
+        self.new = self.all.clone();
+        self.changed.clear();
+    }
+
+    /// Files whose rows stay although they are gone.
+    pub(crate) fn gone(&self) -> Vec<SourceFile> {
+        let is_gone = |kept: &&SourceFile| self.all.iter().all(|file| file.path != kept.path);
+        self.kept.iter().filter(is_gone).cloned().collect()
     }
 
     /// Why there is something to do.
@@ -142,17 +156,24 @@ pub(crate) async fn build(
     };
     let previous = previous.filter(|_| same_settings);
     let mut changes = changes(ctx, node, source, previous.map(|head| &head.id))?;
-    for file in &changes.changed {
-        let report = Report::warning("changed-file", format!("`{}` changed since it was taken in", file.path));
-        building.warn(report.note(format!("its rows of `{}` were replaced by those of the new content", node.name)));
-    }
-    let (mut columns, untyped) = match previous {
+    let (mut columns, mut untyped) = match previous {
         Some(head) => {
             let version = catalog::load(ctx, &head.id)?;
             (version.columns.clone(), untyped_of(&version))
         }
         None => (Vec::new(), Vec::new()),
     };
+    for file in &changes.changed {
+        let report = Report::warning("changed-file", format!("`{}` changed since it was taken in", file.path));
+        building.warn(report.note(format!("its rows of `{}` were replaced by those of the new content", node.name)));
+    }
+    if !changes.changed.is_empty()
+        && let Some(less) = narrow::look(ctx, node, source, &changes, (&columns, &untyped)).await?
+    {
+        building.warn(narrow::report(node, &less));
+        (columns, untyped) = narrow::columns(&less);
+        changes.read_all_again();
+    }
     let id = VersionId::of(&node.name, settings_digest(source), building.run);
     let mut read = read(building, node, source, &id, "", &changes, (&columns, &untyped)).await?;
     if !read.intake.widened.is_empty() && !changes.kept.is_empty() {
@@ -160,10 +181,7 @@ pub(crate) async fn build(
         for file in &read.files {
             stage::discard(ctx, &node.name, &file.data);
         }
-        let present: BTreeSet<&str> = changes.all.iter().map(|file| file.path.as_str()).collect();
-        changes.kept.retain(|kept| !present.contains(kept.path.as_str()));
-        changes.new = changes.all.clone();
-        changes.changed.clear();
+        changes.read_all_again();
         columns = ColumnType::of(&read.intake.schema);
         read = self::read(building, node, source, &id, "-w", &changes, (&columns, &[])).await?;
     } else if !source.key.is_empty() && changes.order_matters(&read) {
@@ -180,6 +198,17 @@ pub(crate) async fn build(
     files.sort_by(|a, b| a.path.cmp(&b.path));
     replay::reapply(building, node, source, &id, repaired, (&mut files, &schema)).await?;
     commit(building, node, source, id, (schema, read.intake.untyped), &files).await
+}
+
+/// The columns of a version as the reader of files takes them. One that never had a value was stored as text, and still takes the type of
+/// the first value that comes.
+pub(crate) fn known_columns(columns: &[ColumnType], untyped: &[String]) -> Vec<(String, DataType)> {
+    let schema = ColumnType::schema(columns);
+    let type_of = |field: &Field| match untyped.contains(field.name()) {
+        true => DataType::Null,
+        false => field.data_type().clone(),
+    };
+    schema.fields().iter().map(|field| (field.name().clone(), type_of(field))).collect()
 }
 
 /// The columns of a version that nobody declared and that never had a value.
@@ -208,16 +237,7 @@ async fn read(
     let mut files: Vec<InputFile> = changes.new.iter().chain(&changes.changed).cloned().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let known = Known {
-        columns: ColumnType::schema(columns)
-            .fields()
-            .iter()
-            .map(|field| {
-                // A column that never had a value was stored as text, and still takes the type of the first one that comes.
-                let is_open = untyped.contains(field.name());
-                let data_type = if is_open { DataType::Null } else { field.data_type().clone() };
-                (field.name().clone(), data_type)
-            })
-            .collect(),
+        columns: known_columns(columns, untyped),
         keys: kept_keys(ctx, node, source, &changes.kept, columns).await?,
     };
     let options = TakeIn { threads: ctx.threads, ..TakeIn::default() };
@@ -270,7 +290,7 @@ pub(crate) async fn kept_keys(
     Ok(keys)
 }
 
-async fn rows_of(
+pub(crate) async fn rows_of(
     ctx: &Context,
     node: &Node,
     files: &[SourceFile],

@@ -10,21 +10,24 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-/// Builds a new version of a table from the versions in `heads`; `cover` is a range of time that an interval build is to have beside
-/// those that its settings say.
+/// Builds a new version of a table from the versions in `heads`; `cover` has ranges of time that an interval build is to have beside
+/// those that its settings say, each built by a query of its own.
 pub(crate) async fn build(
     building: &Building<'_>,
     node: &Node,
     table: &Table,
     fingerprint: Digest,
     previous: Option<&VersionHead>,
-    cover: Option<(i64, i64)>,
+    cover: &[(i64, i64)],
 ) -> Result<VersionRecord, Reports> {
     let ctx = building.ctx;
     let inputs = building.inputs(node);
     let reads = node.reads.iter().map(|(name, _)| name.clone());
     let catalog = catalog::bind(ctx, building.versions(), reads)?;
-    let id = VersionId::of(&node.name, fingerprint, building.run);
+    let id = match cover {
+        [] => VersionId::of(&node.name, fingerprint, building.run),
+        [(from, _), ..] => VersionId::of_part(&node.name, fingerprint, building.run, &from.to_string()),
+    };
     if catalog::is_view(node) {
         return view(building, node, table, fingerprint, id, catalog, inputs).await;
     }

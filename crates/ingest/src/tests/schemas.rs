@@ -155,3 +155,44 @@ fn no_rows_and_no_columns_is_a_mistake_and_no_rows_alone_is_not() {
     assert_eq!(found.columns(), "id text, column_2 text, x text");
     assert_eq!(intake.untyped, ["id", "column_2", "x"]);
 }
+
+#[test]
+fn columns_and_types_that_only_a_file_needed_go_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [
+        input(folder.path(), "1.csv", b"id,n,day,empty\n1,2,2026-01-01,\n"),
+        input(folder.path(), "2.ndjson", b"{\"id\": 2, \"geo\": {\"lat\": 1}}\n"),
+    ];
+    let source = source(&[("id", "bigint"), ("unit", "text")]);
+    let before = known(&[
+        ("id", "bigint"),
+        ("unit", "text"),
+        ("n", "text"),
+        ("day", "timestamp"),
+        ("empty", "bigint"),
+        ("junk", "text"),
+        ("geo", "struct<lat double, lon bigint>"),
+    ]);
+    let less = |held: &[&str]| {
+        let held: Vec<String> = held.iter().map(|name| name.to_string()).collect();
+        let less = crate::narrowed(&source.0, &source.1, &files, &before.columns, &held, 2).unwrap();
+        less.map(|less| {
+            let type_of = |data_type: &DataType| match data_type {
+                DataType::Null => "none".to_string(),
+                other => pelton_query::types::name(other),
+            };
+            let all = less.columns.iter().map(|(name, data_type)| format!("{name} {}", type_of(data_type)));
+            (all.collect::<Vec<_>>().join(", "), less.gone.join(", "))
+        })
+    };
+    let (columns, gone) = less(&[]).unwrap();
+    assert_eq!(columns, "id bigint, unit text, n bigint, day date, empty none, geo struct<lat bigint>");
+    assert_eq!(gone, "junk");
+    let (columns, gone) = less(&["junk", "n", "geo"]).unwrap();
+    assert_eq!(
+        columns,
+        "id bigint, unit text, n text, day date, empty none, junk text, geo struct<lat double, lon bigint>"
+    );
+    assert_eq!(gone, "", "what rows of other files have stays");
+    assert_eq!(less(&["junk", "n", "day", "empty", "geo"]), None);
+}

@@ -122,6 +122,31 @@ fn what_cannot_succeed_the_next_time_is_not_tried_again() {
 }
 
 #[test]
+fn a_move_or_a_gc_that_fails_once_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    project(folder.path());
+    assert!(pelton(folder.path(), &["run"]).status.success());
+    let count = |what: &str| {
+        csv(folder.path(), &format!("select count(*) as n from {what}")).lines().nth(1).unwrap().to_string()
+    };
+    for write in ["state.write=error@1", "state.write=error@2", "state.write=error@3"] {
+        let sql = format!("select * from orders where amount >= {}", write.len() + count("pelton.runs").len());
+        super::program::write(folder.path(), &[("tables/big.sql", &sql)]);
+        let run = pelton(folder.path(), &["run", "--env", "try"]);
+        assert!(run.status.success(), "{}", stderr(&run));
+        for words in [
+            &["publish", "try", "--to", "main"][..],
+            &["rollback"],
+            &["gc", "--yes", "--keep", "0s", "--keep-publications", "1"],
+        ] {
+            let output = with_failpoint(folder.path(), write, words);
+            assert_eq!(output.status.code(), Some(0), "{write} {words:?}: {}", stderr(&output));
+        }
+        assert_eq!(count("pelton.runs where finished_at is null"), "0", "{write}");
+    }
+}
+
+#[test]
 fn a_run_that_died_is_gone_on_with() {
     let folder = tempfile::tempdir().unwrap();
     project(folder.path());
@@ -311,4 +336,48 @@ fn runs_readers_and_gc_at_once_lose_nothing_and_show_nothing_by_halves() {
     assert!(pelton(calm.path(), &["run"]).status.success());
     let digests = "select node, digest from pelton.environments where environment = 'main' order by node";
     assert_eq!(csv(folder, digests), csv(calm.path(), digests), "{refused:?} were refused");
+}
+
+#[test]
+fn a_backfill_that_is_killed_goes_on_with_the_parts_that_are_missing() {
+    let day = |day: u64| format!("2026-{:02}-{:02}T08:00:00Z", 1 + day / 28, 1 + day % 28);
+    let rows = (0..112).fold(String::from("order_id,ordered_at\n"), |text, n| format!("{text}{n},{}\n", day(n)));
+    let daily = |start: &str| {
+        format!(
+            "/* pelton\nbuild = \"interval\"\ninterval = \"1 day\"\ntime = \"day\"\nstart = \"{start}\"\n*/\n\
+             select date_trunc('day', ordered_at) as day, count(*) as n from orders group by 1"
+        )
+    };
+    let folder = |start: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        write(
+            folder.path(),
+            &[
+                ("pelton.toml", "name = \"shop\"\n[engine]\nthreads = 2\n"),
+                ("sources/orders.toml", "kind = \"files\"\npath = \"data/*.csv\"\n"),
+                ("data/all.csv", &rows),
+                ("tables/daily.sql", &daily(start)),
+            ],
+        );
+        let output = pelton(folder.path(), &["run"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        folder
+    };
+    let state = |folder: &Path| {
+        csv(folder, "select digest, rows from pelton.environments where environment = 'main' and node = 'daily'")
+    };
+    let (folder, full) = (folder("2026-04-01"), folder("2026-01-01"));
+    assert!(state(folder.path()).ends_with(",28\n"), "{}", state(folder.path()));
+    let backfill = ["backfill", "daily", "--from", "2026-01-01", "--to", "2026-04-01"];
+    // Two parts at a time: the third commit is that of the parts 5 and 6.
+    let died = with_failpoint(folder.path(), "delta.commit=abort@3", &backfill);
+    assert_eq!(died.status.signal(), Some(6), "{}", stderr(&died));
+    assert!(state(folder.path()).ends_with(",28\n"), "nothing is published before all of it is there");
+    let output = pelton(folder.path(), &backfill);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(state(folder.path()), state(full.path()));
+    let sql = "select reason from pelton.decisions where node = 'daily' and action = 'built' order by at desc limit 1";
+    assert!(csv(folder.path(), sql).contains("8 of 12 parts were backfilled"), "{}", csv(folder.path(), sql));
+    let again = pelton(folder.path(), &backfill);
+    assert!(stdout(&again).contains("skipped  1  daily"), "{}", stdout(&again));
 }

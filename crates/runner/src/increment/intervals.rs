@@ -3,7 +3,7 @@
 //! Which intervals there are is a function of the input too: from `start` on, and with `lateness` up to the last one that ended so long
 //! before the newest row. `backfill` adds ranges before `start`.
 
-use super::base::{Base, Changed, restrict, whole_name};
+use super::base::{self, Base, Changed, restrict, whole_name};
 use super::ranges::{self, Range};
 use super::replace::{self, Mask, internal};
 use super::{Before, Rows, Stop, Work};
@@ -29,7 +29,7 @@ pub(crate) struct Times {
 }
 
 /// The build of only what changed.
-pub(crate) async fn build(work: &Work<'_>, base: &Base, before: &Before, cover: Option<Range>) -> Result<Rows, Stop> {
+pub(crate) async fn build(work: &Work<'_>, base: &Base, before: &Before, cover: &[Range]) -> Result<Rows, Stop> {
     let grain_us = grain(work);
     let locality = work.locality(&work.sql)?;
     let time = time_of(work);
@@ -58,10 +58,7 @@ pub(crate) async fn build(work: &Work<'_>, base: &Base, before: &Before, cover: 
     let how = Some(format!("{} built", said(&built, grain_us)));
     let new = match built.is_empty() {
         true => Vec::new(),
-        false => {
-            let catalog = restricted(work, &local, &built);
-            work.stage(&catalog, &of_ranges(work, &built), "").await?
-        }
+        false => stage_parts(work, &local, parts(&built, cover)).await?,
     };
     let left = {
         let may_hold = |file: &DataFile| match time_range(file, time) {
@@ -74,12 +71,37 @@ pub(crate) async fn build(work: &Work<'_>, base: &Base, before: &Before, cover: 
     Ok(Rows { schema, files, staged, how, memory })
 }
 
+/// The ranges to build, split where `cover` says so: each part is built by a query of its own.
+fn parts(built: &[Range], cover: &[Range]) -> Vec<Vec<Range>> {
+    let covered = ranges::normal(cover.to_vec());
+    let asked = cover.iter().map(|range| ranges::both(built, &[*range]));
+    asked.chain([ranges::minus(built, &covered)]).filter(|part| !part.is_empty()).collect()
+}
+
+/// Stages parts, all at the same time; where one fails, what was staged for the others is deleted.
+async fn stage_parts(work: &Work<'_>, local: &LocalColumn, parts: Vec<Vec<Range>>) -> Result<Vec<DataFile>, Stop> {
+    let staging = parts.iter().enumerate().map(|(at, part)| async move {
+        let name = if at == 0 { String::new() } else { format!("-{at}p") };
+        work.stage(&restricted(work, local, part), &of_ranges(work, part), &name).await
+    });
+    let (mut files, mut stopped) = (Vec::new(), None);
+    for staged in futures::future::join_all(staging).await {
+        match staged {
+            Ok(staged) => files.extend(staged),
+            Err(stop) => stopped = stopped.or(Some(stop)),
+        }
+    }
+    match stopped {
+        None => Ok(files),
+        Some(stop) => {
+            base::discard(work, &files);
+            Err(stop)
+        }
+    }
+}
+
 /// The SELECT of everything, and the ranges that it is of.
-pub(crate) async fn whole(
-    work: &Work<'_>,
-    before: Option<&Before>,
-    cover: Option<Range>,
-) -> Result<(String, Times), Stop> {
+pub(crate) async fn whole(work: &Work<'_>, before: Option<&Before>, cover: &[Range]) -> Result<(String, Times), Stop> {
     let locality = work.locality(&work.sql)?;
     let local = bounded(work, locality.column(time_of(work)).cloned());
     let times = wanted(work, &local, before, cover).await?;
@@ -106,12 +128,7 @@ fn bounded(work: &Work<'_>, local: Option<LocalColumn>) -> LocalColumn {
 }
 
 /// The times that the version is to have.
-async fn wanted(
-    work: &Work<'_>,
-    local: &LocalColumn,
-    before: Option<&Before>,
-    cover: Option<Range>,
-) -> Result<Times, Stop> {
+async fn wanted(work: &Work<'_>, local: &LocalColumn, before: Option<&Before>, cover: &[Range]) -> Result<Times, Stop> {
     let (grain_us, settings) = (grain(work), &work.table.increment);
     let until = match settings.lateness_us {
         None => i64::MAX,
@@ -121,8 +138,8 @@ async fn wanted(
         },
     };
     let start = settings.start_us.map_or(i64::MIN, |start| floor(start, grain_us));
-    let cover = cover.map(|(from, to)| (floor(from, grain_us), floor(to.saturating_sub(1), grain_us) + grain_us));
-    let asked: Vec<Range> = cover.into_iter().collect();
+    let whole = |(from, to): &Range| (floor(*from, grain_us), floor(to.saturating_sub(1), grain_us) + grain_us);
+    let asked = ranges::normal(cover.iter().map(whole).collect());
     let backfilled = ranges::union(before.map_or(&[], |before| &before.memory.backfilled), &asked);
     let wanted = ranges::union(&[(start, i64::MAX)], &backfilled);
     Ok(Times { ranges: ranges::both(&wanted, &[(i64::MIN, until)]), backfilled })

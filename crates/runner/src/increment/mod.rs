@@ -131,14 +131,14 @@ impl Work<'_> {
     }
 }
 
-/// Stages the rows of a new version; `cover` adds a range of time to those that an interval build has.
+/// Stages the rows of a new version; `cover` adds ranges of time to those that an interval build has.
 pub(crate) async fn stage_rows(
     building: &Building<'_>,
     node: &Node,
     table: &Table,
     previous: Option<&VersionHead>,
     catalog: &Catalog,
-    (id, cover): (&VersionId, Option<Range>),
+    (id, cover): (&VersionId, &[Range]),
 ) -> Result<Rows, Reports> {
     let ctx = building.ctx;
     let report = |error: QueryError| Reports::from(crate::table::select_report(node, &error));
@@ -179,14 +179,20 @@ pub(crate) async fn stage_rows(
     }
 }
 
-/// Whether a version of an interval table has all times of a range.
-pub(crate) fn has_times(ctx: &crate::Context, head: &VersionHead, table: &Table, range: Range) -> Result<bool, Report> {
+/// The ranges whose times a version of an interval table does not have, or not all of them.
+pub(crate) fn missing_times(
+    ctx: &crate::Context,
+    head: &VersionHead,
+    table: &Table,
+    wanted: &[Range],
+) -> Result<Vec<Range>, Report> {
     let version = catalog::load(ctx, &head.id)?;
     let noted = version.detail.get("increment").and_then(|noted| serde_json::from_value::<Memory>(noted.clone()).ok());
-    let Some(memory) = noted else { return Ok(false) };
+    let Some(memory) = noted else { return Ok(wanted.to_vec()) };
     let mut asked = memory.backfilled;
     asked.push((table.increment.start_us.unwrap_or(i64::MIN), i64::MAX));
-    Ok(ranges::minus(&[range], &ranges::normal(asked)).is_empty())
+    let asked = ranges::normal(asked);
+    Ok(wanted.iter().filter(|range| !ranges::minus(&[**range], &asked).is_empty()).copied().collect())
 }
 
 /// The version before, when it was built incrementally and can be built on.
@@ -196,7 +202,7 @@ fn before(building: &Building<'_>, head: &VersionHead) -> Result<Option<Before>,
     Ok(memory.map(|memory| Before { version, memory }))
 }
 
-async fn increment(work: &Work<'_>, base: &Base, before: Option<&Before>, cover: Option<Range>) -> Result<Rows, Stop> {
+async fn increment(work: &Work<'_>, base: &Base, before: Option<&Before>, cover: &[Range]) -> Result<Rows, Stop> {
     let Some(before) = before else { return Err(Stop::Anew("it was never built".into())) };
     let has_columns = before.version.columns == ColumnType::of(&work.schema);
     if work.table.build == Build::History && work.table.time.is_none() {
@@ -224,7 +230,7 @@ async fn increment(work: &Work<'_>, base: &Base, before: Option<&Before>, cover:
 /// All rows, from all input.
 async fn whole(
     work: &Work<'_>,
-    base: Option<(&Base, Option<&Before>, Option<Range>)>,
+    base: Option<(&Base, Option<&Before>, &[Range])>,
     how: Option<String>,
 ) -> Result<Rows, Stop> {
     work.building.progress(&work.node.name, "running its SELECT");
