@@ -1,7 +1,7 @@
 //! `pelton rollback`: an environment goes back to an earlier publication, in one step; `--list` says which there are.
 
 use crate::args::Rollback;
-use crate::notify;
+use crate::command::publish;
 use crate::print::{Out, environments};
 use crate::session::Session;
 use pelton_base::Reports;
@@ -21,12 +21,5 @@ pub(crate) async fn rollback(args: &Rollback, session: &Session, out: &Out) -> R
     let options =
         RollbackOptions { environment: session.environment.clone(), to: args.to, command: session.typed.clone() };
     let moved = pelton_runner::rollback(&ctx, &options).await?;
-    if args.answer.is_json() {
-        out.json(&moved);
-    } else {
-        out.data(environments::moved(&moved, out.data_style));
-    }
-    out.reports(&moved.reports);
-    notify::of_move(&ctx.project, &moved, session.clock.as_ref(), out).await;
-    Ok(moved.exit_code())
+    Ok(publish::tell(&ctx, session, &moved, args.answer.is_json(), out).await)
 }

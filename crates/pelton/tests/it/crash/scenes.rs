@@ -45,8 +45,15 @@ pub(super) const SCENES: &[Scene] = &[
     Scene { name: "repair", weight: 2, goes_back: false, words: &["verify", "--repair"], before: damaged },
     Scene { name: "incremental", weight: 4, goes_back: true, words: &["run"], before: incremental },
     Scene { name: "predict", weight: 1, goes_back: false, words: PREDICT, before: first_published },
-    Scene { name: "serve", weight: 1, goes_back: false, words: &["serve", "--port", "0"], before: predicted },
+    SERVE,
+    Scene { name: "merging", weight: 2, before: often_predicted, ..SERVE },
 ];
+
+const SERVE: Scene =
+    Scene { name: "serve", weight: 1, goes_back: false, words: &["serve", "--port", "0"], before: predicted };
+
+/// So many files of predictions are merged into one.
+const MERGED_FILES: usize = 64;
 
 const PREDICT: &[&str] =
     &["predict", "late", "--row", r#"{"customer": "c1", "at": "2026-03-01T00:00:00Z", "amount": 20}"#];
@@ -188,6 +195,17 @@ fn predicted(folder: &Path) {
     run(folder, PREDICT);
 }
 
+/// A project whose table of predictions has all but one of the files that are merged.
+fn often_predicted(folder: &Path) {
+    first_published(folder);
+    for _ in 1..MERGED_FILES {
+        run(folder, PREDICT);
+    }
+    let (status, said) = SERVE.command(folder, &[]);
+    assert!(status.success(), "{said}");
+    run(folder, PREDICT);
+}
+
 impl Scene {
     pub(super) fn prepare(&self, folder: &Path) {
         (self.before)(folder);
@@ -235,10 +253,11 @@ impl Scene {
 
     /// What must hold after the command, beside what is published.
     pub(super) fn check(&self, folder: &Path) {
-        if self.name == "serve" {
+        if self.words[0] == "serve" {
+            let asked = if self.name == SERVE.name { 2 } else { MERGED_FILES };
             let counted = "select count(*) as n, count(distinct receipt) as receipts from pelton.predictions";
             let output = pelton(folder, &["query", counted, "--format", "csv"]);
-            assert_eq!(stdout(&output), "n,receipts\n2,2\n", "{}", stderr(&output));
+            assert_eq!(stdout(&output), format!("n,receipts\n{asked},{asked}\n"), "{}", stderr(&output));
         }
         if self.name == "growing" {
             // Rows that were asked for by name go by the publication: the table and the view are of one moment.
