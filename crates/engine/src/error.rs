@@ -4,6 +4,7 @@ use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError, Span};
 use pelton_query::QueryError;
 use sqlparser::parser::ParserError;
+use std::collections::HashSet;
 
 /// Translates an error of the query engine.
 pub(crate) fn translate(error: DataFusionError) -> QueryError {
@@ -79,7 +80,8 @@ fn schema(error: SchemaError, at: At) -> QueryError {
                 .filter(|valid| field.relation.is_none() || valid.relation == field.relation)
                 .map(|valid| valid.name.clone())
                 .collect();
-            known.dedup();
+            let mut met = HashSet::new();
+            known.retain(|name| met.insert(name.clone()));
             // A qualifier that no table has is a mistake in the qualifier, so all columns are shown.
             let table = if known.is_empty() { None } else { table };
             if known.is_empty() {
