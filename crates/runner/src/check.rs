@@ -6,7 +6,7 @@ use pelton_base::{Digest, NodeName, Report, Reports, Severity, parallel};
 use pelton_features::{FeatureTable, ResolvedUse};
 use pelton_project::{Body, Build, Model, Node, Project, Select, UnitTests};
 use pelton_query::{Catalog, Engine, Relation, types};
-use pelton_store::{ColumnType, Warehouse};
+use pelton_store::Warehouse;
 use pelton_train::{Columns, Lookup};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -331,11 +331,11 @@ impl Typing<'_> {
     }
 
     fn source(&self, node: &Node, settings: &pelton_project::Source) -> Result<SchemaRef, Reports> {
-        let known = match self.warehouse {
-            Some(warehouse) => newest_columns(warehouse, &node.name)?,
-            None => Vec::new(),
+        let recorded = match self.warehouse {
+            Some(warehouse) => source::Recorded::newest(warehouse, node, settings)?,
+            None => source::Recorded::default(),
         };
-        let schema = source::columns_of(&self.project.root, node, settings, &known)?;
+        let schema = source::columns_of(&self.project.root, node, settings, &recorded)?;
         let mut mistakes = Reports::default();
         for name in settings.key.iter().chain(&settings.time) {
             if schema.field_with_name(&name.value).is_err() {
@@ -492,11 +492,4 @@ pub(crate) fn lookups(uses: &[ResolvedUse]) -> Vec<Lookup> {
         fields: used.fields(),
     };
     uses.iter().map(lookup).collect()
-}
-
-fn newest_columns(warehouse: &Warehouse, name: &NodeName) -> Result<Vec<ColumnType>, Reports> {
-    let heads = warehouse.state().version_heads_of(name).map_err(crate::context::reports)?;
-    let Some(head) = heads.into_iter().find(|head| head.kind == "source") else { return Ok(Vec::new()) };
-    let version = warehouse.state().version(&head.id).map_err(crate::context::reports)?;
-    Ok(version.map(|version| version.columns).unwrap_or_default())
 }

@@ -8,7 +8,7 @@ use crate::context::{Context, nothing_published, reports};
 use crate::diff::ComparedSide;
 use crate::fingerprint::Heads;
 use crate::outcome::HeldModel;
-use crate::{model, retry, serving};
+use crate::{model, retry, serving, verify};
 use pelton_base::fail::{self, Point};
 use pelton_base::{NodeName, Report, Reports, RunId, VersionId};
 use pelton_project::Body;
@@ -189,6 +189,7 @@ pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, R
     let source = current_of(ctx, from)?;
     let target = state.current(to).map_err(reports)?;
     let (ours, theirs) = (heads(ctx, from)?, heads(ctx, to)?);
+    whole(&ours, &format!("environment `{from}`"))?;
     let (nodes, kept) = merged(ctx, &ours, &theirs);
     if !options.force {
         let newer = newer_in_target(
@@ -277,6 +278,7 @@ pub async fn rollback(ctx: &Context, options: &RollbackOptions) -> Result<Moved,
         };
         ours.insert(name.clone(), head);
     }
+    whole(&ours, &format!("publication {} of `{environment}`", target.id))?;
     let mut outcome = Moved {
         run: None,
         environment: environment.clone(),
@@ -309,6 +311,18 @@ pub async fn rollback(ctx: &Context, options: &RollbackOptions) -> Result<Moved,
         })
         .collect();
     finish(ctx, outcome, &run, (Some(current.id), &target.nodes), &decisions, began).await
+}
+
+/// Refuses versions whose files are lost: nobody could read what is published then.
+fn whole(heads: &Heads, what: &str) -> Result<(), Report> {
+    let lost: Vec<String> =
+        heads.values().filter(|head| verify::is_lost(head)).map(|head| head.node.to_string()).collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let report =
+        Report::error("damaged-table", format!("{what} cannot be read any more: files of {} are lost", named(&lost)));
+    Err(report.note("nothing was published"))
 }
 
 /// The publication before the state that is in force: after a rollback, the one before the publication that came back.

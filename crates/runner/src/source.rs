@@ -6,9 +6,10 @@ use crate::stage;
 use crate::{catalog, fingerprint, narrow, replay, verify};
 use pelton_base::{Digest, NodeName, Report, Reports, VersionId};
 use pelton_ingest::{FileCounts, IngestError, InputFile, Intake, KeySet, Known, Rejected, Sink, TakeIn};
+use pelton_project::model::ContractRule;
 use pelton_project::{Node, Source};
 use pelton_query::{BatchStream, Commit, DataFile, sql};
-use pelton_store::{ColumnType, SourceFile, StageWriter, TableDigest, VersionHead, VersionRecord};
+use pelton_store::{ColumnType, SourceFile, StageWriter, TableDigest, VersionHead, VersionRecord, Warehouse};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -163,14 +164,11 @@ pub(crate) async fn build(
         }
         None => (Vec::new(), Vec::new()),
     };
-    for file in &changes.changed {
-        let report = Report::warning("changed-file", format!("`{}` changed since it was taken in", file.path));
-        building.warn(report.note(format!("its rows of `{}` were replaced by those of the new content", node.name)));
-    }
+    let mut said: Vec<Report> = changes.changed.iter().map(|file| changed_report(node, file)).collect();
     if !changes.changed.is_empty()
         && let Some(less) = narrow::look(ctx, node, source, &changes, (&columns, &untyped)).await?
     {
-        building.warn(narrow::report(node, &less));
+        said.push(narrow::report(node, &less));
         (columns, untyped) = narrow::columns(&less);
         changes.read_all_again();
     }
@@ -197,7 +195,15 @@ pub(crate) async fn build(
     files.extend(read.files);
     files.sort_by(|a, b| a.path.cmp(&b.path));
     replay::reapply(building, node, source, &id, repaired, (&mut files, &schema)).await?;
-    commit(building, node, source, id, (schema, read.intake.untyped), &files).await
+    let version = commit(building, node, source, id, (schema, read.intake.untyped), &files).await?;
+    // Told when it is so: a file that cannot be read replaces nothing.
+    said.into_iter().for_each(|report| building.warn(report));
+    Ok(version)
+}
+
+fn changed_report(node: &Node, file: &InputFile) -> Report {
+    Report::warning("changed-file", format!("`{}` changed since it was taken in", file.path))
+        .note(format!("its rows of `{}` were replaced by those of the new content", node.name))
 }
 
 /// The columns of a version as the reader of files takes them. One that never had a value was stored as text, and still takes the type of
@@ -528,25 +534,74 @@ fn quarantine_batch(run: &str, node: &NodeName, rows: &[Rejected], now_us: i64) 
 /// How many rows of each file are looked at to type columns that nobody declared, before the source was ever read.
 const SAMPLE_ROWS: u64 = 1000;
 
-/// The columns of a source before it is read: those of its last version, else declared ones and those of a sample of its files.
-pub(crate) fn columns_of(
-    root: &Path,
-    node: &Node,
-    source: &Source,
-    version: &[ColumnType],
-) -> Result<SchemaRef, Reports> {
-    let known: Vec<_> = ColumnType::schema(version)
-        .fields()
-        .iter()
-        .map(|field| (field.name().clone(), field.data_type().clone()))
-        .collect();
-    let files = match pelton_ingest::list(source, node, root) {
-        Ok(files) if known.is_empty() => files,
-        // A project can be checked before its data is there, when the source says what it will be.
-        Err(reports) if source.columns.is_empty() && known.is_empty() => return Err(reports),
-        _ => Vec::new(),
-    };
-    let known = Known { columns: known, keys: KeySet::default() };
+/// What the newest version of a source was read from, and how.
+#[derive(Default)]
+pub(crate) struct Recorded {
+    columns: Vec<ColumnType>,
+    untyped: Vec<String>,
+    files: Vec<SourceFile>,
+    has_settings: bool,
+}
+
+impl Recorded {
+    /// Of the newest version, published or not; nothing when there is none.
+    pub(crate) fn newest(warehouse: &Warehouse, node: &Node, source: &Source) -> Result<Self, Reports> {
+        let state = warehouse.state();
+        let heads = state.version_heads_of(&node.name).map_err(crate::context::reports)?;
+        let Some(head) = heads.into_iter().find(|head| head.kind == "source") else { return Ok(Recorded::default()) };
+        let Some(version) = state.version(&head.id).map_err(crate::context::reports)? else {
+            return Ok(Recorded::default());
+        };
+        let settings = version.detail.get("settings").and_then(|value| value.as_str()).and_then(Digest::parse);
+        Ok(Recorded {
+            untyped: untyped_of(&version),
+            columns: version.columns,
+            files: state.source_files(&head.id).map_err(crate::context::reports)?,
+            has_settings: settings == Some(settings_digest(source)),
+        })
+    }
+
+    /// Whether the next run reads all files as if for the first time, or may: one of them is not what it was.
+    fn begins_anew(&self, files: &[InputFile]) -> bool {
+        let taken = |path: &str| self.files.iter().find(|taken| taken.path == path);
+        let differs = |file: &InputFile, taken: &SourceFile| {
+            file.bytes != taken.bytes
+                || file.modified_us != taken.modified_us
+                    && pelton_ingest::digest_file(file).is_ok_and(|digest| digest != taken.digest)
+        };
+        let is_gone = |taken: &SourceFile| files.iter().all(|file| file.path != taken.path);
+        let changed = files.iter().any(|file| taken(&file.path).is_some_and(|taken| differs(file, taken)));
+        (changed || !self.has_settings) && !self.files.iter().any(is_gone)
+    }
+}
+
+/// The columns of a source before it is read: those of its last version with what new files add, else declared ones and those of a sample of
+/// its files. Where a file that was taken in changed, what it had does not count: it may have been a mistake.
+pub(crate) fn columns_of(root: &Path, node: &Node, source: &Source, recorded: &Recorded) -> Result<SchemaRef, Reports> {
     let look = pelton_ingest::Look { threads: 1, sample_rows: Some(SAMPLE_ROWS) };
-    pelton_ingest::resolve_schema(source, node, &files, &known, look).map_err(IngestError::into_reports)
+    let resolved = |files: &[InputFile], columns: Vec<(String, DataType)>| {
+        let known = Known { columns, keys: KeySet::default() };
+        pelton_ingest::resolve_schema(source, node, files, &known, look).map_err(IngestError::into_reports)
+    };
+    let files = pelton_ingest::list(source, node, root);
+    if recorded.columns.is_empty() {
+        return match files {
+            Ok(files) => resolved(&files, Vec::new()),
+            // A project can be checked before its data is there, when the source says what it will be.
+            Err(reports) if source.columns.is_empty() => Err(reports),
+            Err(_) => resolved(&[], Vec::new()),
+        };
+    }
+    let known = || known_columns(&recorded.columns, &recorded.untyped);
+    let mut files = files.unwrap_or_default();
+    // What is wrong with a file is told by the run that reads it.
+    let found = match recorded.begins_anew(&files) {
+        true => resolved(&files, Vec::new()),
+        false => {
+            files.retain(|file| recorded.files.iter().all(|taken| taken.path != file.path));
+            let adds = source.contract.columns == ContractRule::Evolve && !files.is_empty();
+            if adds { resolved(&files, known()) } else { resolved(&[], known()) }
+        }
+    };
+    found.or_else(|_| resolved(&[], known()))
 }

@@ -375,3 +375,45 @@ fn a_backfill_that_is_killed_goes_on_with_the_parts_that_are_missing() {
     let again = pelton(folder.path(), &backfill);
     assert!(stdout(&again).contains("skipped  1  daily"), "{}", stdout(&again));
 }
+
+#[test]
+fn a_mistake_in_a_file_that_was_undone_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = |text: &str| write(folder.path(), &[("data/x.csv", text)]);
+    let check = || pelton(folder.path(), &["check"]).status.code();
+    write(
+        folder.path(),
+        &[
+            ("pelton.toml", "name = \"shop\"\n"),
+            ("sources/x.toml", "kind = \"files\"\npath = \"data/*.csv\"\n"),
+            ("tables/t.sql", "select sum(b) as b from x"),
+        ],
+    );
+    data("a,b\n1,2\n");
+    assert!(pelton(folder.path(), &["run"]).status.success());
+    // A column that was renamed, and one that is not a number any more, stop what reads them before anything is read.
+    for broken in ["a,c\n1,2\n", "a,b\n1,xx\n"] {
+        data(broken);
+        assert_eq!(check(), Some(2), "{broken}");
+        let run = pelton(folder.path(), &["run"]);
+        assert_eq!(run.status.code(), Some(2), "{broken}");
+        assert!(!stderr(&run).contains("were replaced"), "{}", stderr(&run));
+        data("a,b\n1,2\n");
+        assert_eq!(check(), Some(0), "{broken}");
+    }
+    // The source alone takes the mistake in when nothing that reads it is there.
+    write(folder.path(), &[("tables/t.sql", "select count(*) as b from x")]);
+    data("a,c\n1,xx\n");
+    assert!(pelton(folder.path(), &["run"]).status.success());
+    write(folder.path(), &[("tables/t.sql", "select sum(b) as b from x")]);
+    data("a,b\n1,2\n");
+    assert_eq!(check(), Some(0));
+    let run = pelton(folder.path(), &["run"]);
+    assert!(run.status.success(), "{}", stderr(&run));
+    assert_eq!(csv(folder.path(), "select * from t"), "b\n2\n");
+    // A new file may bring a column that SQL names already.
+    write(folder.path(), &[("data/y.csv", "a,b,d\n1,2,3\n"), ("tables/t.sql", "select sum(b + d) as b from x")]);
+    assert_eq!(check(), Some(0));
+    assert!(pelton(folder.path(), &["run"]).status.success());
+    assert_eq!(csv(folder.path(), "select * from t"), "b\n5\n");
+}

@@ -191,3 +191,28 @@ fn a_history_of_what_was_seen_is_not_begun_anew() {
     fs::write(warehouse.join(&file), kept).unwrap();
     assert!(pelton(folder, &["verify", "--rows"]).status.success());
 }
+
+#[test]
+fn a_publication_whose_files_are_lost_does_not_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    first_published(folder.path());
+    for file in files(&folder.path().join("warehouse"), "tables/sound").iter().filter(|file| file.ends_with(".parquet"))
+    {
+        harm(&folder.path().join("warehouse").join(file), Damage::Gone);
+    }
+    let repair = pelton(folder.path(), &["verify", "--repair"]);
+    assert!(stdout(&repair).contains("sound"), "{}{}", stdout(&repair), stderr(&repair));
+    let run = pelton(folder.path(), &["run"]);
+    assert!(run.status.success(), "{}", stderr(&run));
+    let before = digests(folder.path());
+    let back = pelton(folder.path(), &["rollback", "--to", "1"]);
+    assert_eq!(back.status.code(), Some(2), "{}", stdout(&back));
+    assert!(
+        stderr(&back).starts_with(
+            "error[damaged-table]: publication 1 of `main` cannot be read any more: files of `sound` are lost\n"
+        ),
+        "{}",
+        stderr(&back)
+    );
+    assert_eq!(digests(folder.path()), before);
+}
