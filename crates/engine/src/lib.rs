@@ -1,7 +1,8 @@
 //! The query engine behind the port: DataFusion for SQL, delta-rs for table logs.
 //!
 //! The only crate that names either. Their errors are translated here (`error`), so that their words never reach a user.
-//! Beside their operators it has Pelton's own: the as-of join (`asof`), and scoring inside SQL (`score`).
+//! Beside their operators it has Pelton's own: the as-of join (`asof`), scoring inside SQL (`score`), and aggregates of doubles that do not
+//! depend on the order of rows (`exact`).
 
 mod asof;
 mod compile;
@@ -9,6 +10,7 @@ mod context;
 mod damage;
 mod delta;
 mod error;
+mod exact;
 mod lineage;
 mod local;
 mod locality;

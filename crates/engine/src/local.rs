@@ -2,7 +2,7 @@
 
 use crate::context::{self, Bound};
 use crate::damage::Suspects;
-use crate::{asof, compile, delta, error, lineage, locality, rewrite, volatile};
+use crate::{asof, compile, delta, error, exact, lineage, locality, rewrite, volatile};
 use async_trait::async_trait;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionStateBuilder;
@@ -93,6 +93,7 @@ impl LocalEngine {
             .with_analyzer_rule(Arc::new(asof::AsOfRule))
             .build();
         state.register_udf(Arc::new(asof::marker_function())).map_err(error::translate)?;
+        exact::register(&mut state).map_err(error::translate)?;
         Ok(LocalEngine { base: state })
     }
 

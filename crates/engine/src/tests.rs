@@ -2,6 +2,7 @@
 
 mod asof;
 mod delta;
+mod exact;
 mod lineage;
 mod locality;
 mod sql;

@@ -10,7 +10,8 @@ const PROJECT: &[(&str, &str)] = &[
     (
         "sources/orders.toml",
         "kind = \"files\"\npath = \"data/orders/*.csv\"\n\
-         [columns]\norder_id = \"bigint\"\ncustomer = \"text\"\namount = \"bigint\"\nordered_at = \"timestamp\"\n",
+         [columns]\norder_id = \"bigint\"\ncustomer = \"text\"\namount = \"bigint\"\n\
+         weight = \"double\"\nordered_at = \"timestamp\"\n",
     ),
     (
         "sources/changes.toml",
@@ -41,13 +42,13 @@ const PROJECT: &[(&str, &str)] = &[
     (
         "tables/totals.sql",
         "/* pelton\nbuild = \"merge\"\nkey = \"customer\"\n*/\n\
-         select o.customer, sum(amount) as total, count(*) as n, max(c.city) as city\n\
+         select o.customer, sum(amount) as total, sum(weight) as weight, stddev(weight) as spread, count(*) as n, max(c.city) as city\n\
          from orders o left join newest c on o.customer = c.customer group by o.customer",
     ),
     (
         "tables/daily.sql",
         "/* pelton\nbuild = \"interval\"\ninterval = \"1 day\"\ntime = \"day\"\n*/\n\
-         select date_trunc('day', ordered_at) as day, customer, sum(amount) as total from orders group by 1, 2 -- by day",
+         select date_trunc('day', ordered_at) as day, customer, sum(amount) as total, avg(weight) as weight from orders group by 1, 2 -- by day",
     ),
     (
         "tables/dates.sql",
@@ -57,13 +58,14 @@ const PROJECT: &[(&str, &str)] = &[
     (
         "tables/rolling.sql",
         "/* pelton\nbuild = \"interval\"\ninterval = \"6 hours\"\ntime = \"ordered_at\"\n*/\n\
-         select order_id, customer, ordered_at, sum(amount) over (partition by customer order by ordered_at\n\
+         select order_id, customer, ordered_at, sum(weight) over (partition by customer order by ordered_at\n\
          range between interval '2 days' preceding and current row) as recent from orders",
     ),
     (
         "tables/running.sql",
         "/* pelton\nbuild = \"interval\"\ninterval = \"1 day\"\ntime = \"ordered_at\"\n*/\n\
-         select order_id, ordered_at, sum(amount) over (partition by customer order by ordered_at) as so_far from orders",
+         select order_id, ordered_at, sum(amount) over so_far as so_far, avg(weight) over so_far as weight from orders\n\
+         window so_far as (partition by customer order by ordered_at)",
     ),
     (
         "tables/settled.sql",
@@ -104,10 +106,12 @@ impl Draw {
     }
 
     fn orders(&mut self, rows: u64) -> String {
-        let mut text = String::from("order_id,customer,amount,ordered_at\n");
+        let mut text = String::from("order_id,customer,amount,weight,ordered_at\n");
         for _ in 0..rows {
             let (id, customer, amount) = (self.below(1_000_000), self.below(12), self.below(20));
-            writeln!(text, "{id},c{customer},{amount},{}", self.time()).expect("a string takes everything");
+            // Weights from a thousandth to millions, of which no double is exact.
+            let weight = format!("{}.{}e{}", self.below(1000), 1 + self.below(998), self.below(8) as i64 - 3);
+            writeln!(text, "{id},c{customer},{amount},{weight},{}", self.time()).expect("a string takes everything");
         }
         text
     }

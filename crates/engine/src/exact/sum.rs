@@ -1,0 +1,548 @@
+//! [`Sum`]: the exact sum of doubles, for accumulators; and [`variance`], exact until its one division.
+//!
+//! A double is a whole number of units of 2^-1074. The sum is kept as such a number, in limbs of 32 bits that have room for many additions
+//! before carries must move up (the small superaccumulator of R. M. Neal, "Fast exact summation using small and large superaccumulators",
+//! 2015). Only the limbs that the values reach are kept: three or four for values of one magnitude.
+//!
+//! A whole number does not depend on the order in which its parts were added, nor on how they were grouped, and what was added can be
+//! taken away again. So the result is one of the values alone: their sum, rounded once.
+
+use smallvec::{SmallVec, smallvec};
+use std::cmp::Ordering;
+
+/// Bits of a limb. It has 63: what is above waits for the next carry.
+const LIMB: u32 = 32;
+/// Additions of up to 2^32 - 1 to a limb that 63 bits have room for, and half of them, so that two sums can be put together.
+const ADDS_MAX: u32 = 1 << 30;
+/// Bits of a double's significand.
+const SIGNIFICAND: u32 = 53;
+/// Limbs that one deposit reaches: 53 bits, moved up by up to 31.
+const REACH: usize = 3;
+
+/// The exact sum of doubles, or of their squares.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sum {
+    /// Limb `i` counts units of 2^(32 * (first + i)).
+    limbs: SmallVec<[i64; 4]>,
+    first: u8,
+    /// Additions since the last carry.
+    adds: u32,
+    /// What no whole number stands for.
+    special: Option<Box<Special>>,
+}
+
+/// How many values were added that are not numbers, or infinite.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Special {
+    nan: i64,
+    positive: i64,
+    negative: i64,
+}
+
+impl Special {
+    fn value(self) -> Option<f64> {
+        match (self.nan, self.positive, self.negative) {
+            (0, 0, 0) => None,
+            (0, _, 0) => Some(f64::INFINITY),
+            (0, 0, _) => Some(f64::NEG_INFINITY),
+            _ => Some(f64::NAN),
+        }
+    }
+}
+
+impl Sum {
+    /// Adds a value.
+    pub(super) fn add(&mut self, value: f64) {
+        self.put(value, 1);
+    }
+
+    /// Takes away a value that was added.
+    pub(super) fn take(&mut self, value: f64) {
+        self.put(value, -1);
+    }
+
+    /// Adds the square of a value, in units of 2^-2148. A sum of squares is read by [`variance`].
+    pub(super) fn add_square(&mut self, value: f64) {
+        self.put_square(value, 1);
+    }
+
+    /// Takes away the square of a value that was added.
+    pub(super) fn take_square(&mut self, value: f64) {
+        self.put_square(value, -1);
+    }
+
+    fn put(&mut self, value: f64, sign: i64) {
+        match parts(value) {
+            Some((significand, bit)) => self.deposit(significand, bit, if value < 0.0 { -sign } else { sign }),
+            None => self.put_special(value, sign),
+        }
+    }
+
+    fn put_square(&mut self, value: f64, sign: i64) {
+        let Some((significand, bit)) = parts(value) else { return self.put_special(value * value, sign) };
+        let square = u128::from(significand) * u128::from(significand);
+        let low = (square & ((1 << SIGNIFICAND) - 1)) as u64;
+        self.deposit(low, 2 * bit, sign);
+        self.deposit((square >> SIGNIFICAND) as u64, 2 * bit + SIGNIFICAND, sign);
+    }
+
+    fn put_special(&mut self, value: f64, sign: i64) {
+        let special = self.special.get_or_insert_default();
+        match value.partial_cmp(&0.0) {
+            None => special.nan += sign,
+            Some(Ordering::Less) => special.negative += sign,
+            Some(_) => special.positive += sign,
+        }
+    }
+
+    /// Adds `sign * significand * 2^bit` units.
+    #[inline]
+    fn deposit(&mut self, significand: u64, bit: u32, sign: i64) {
+        if significand == 0 {
+            return;
+        }
+        if self.adds >= ADDS_MAX {
+            self.carry();
+        }
+        let at = self.reach((bit / LIMB) as usize, REACH);
+        let moved = u128::from(significand) << (bit % LIMB);
+        for (i, limb) in self.limbs[at..at + REACH].iter_mut().enumerate() {
+            *limb += sign * i64::from((moved >> (LIMB * i as u32)) as u32);
+        }
+        self.adds += 1;
+    }
+
+    /// Makes sure that there are `count` limbs from `limb` on, and says where they are.
+    #[inline]
+    fn reach(&mut self, limb: usize, count: usize) -> usize {
+        let (first, end) = (usize::from(self.first), usize::from(self.first) + self.limbs.len());
+        if limb >= first && limb + count <= end {
+            return limb - first;
+        }
+        self.grow(limb, limb + count);
+        limb - usize::from(self.first)
+    }
+
+    #[cold]
+    fn grow(&mut self, from: usize, to: usize) {
+        if self.limbs.is_empty() {
+            self.first = from as u8;
+        }
+        let first = usize::from(self.first);
+        if from < first {
+            self.limbs.insert_many(0, std::iter::repeat_n(0, first - from));
+            self.first = from as u8;
+        }
+        let first = usize::from(self.first);
+        if to - first > self.limbs.len() {
+            self.limbs.resize(to - first, 0);
+        }
+    }
+
+    /// Moves up what is above 32 bits. After it all limbs but the last are in 0..2^32, and the last has the sign.
+    fn carry(&mut self) {
+        self.adds = 1;
+        let Some(last) = self.limbs.len().checked_sub(1) else { return };
+        for i in 0..last {
+            let up = self.limbs[i] >> LIMB;
+            self.limbs[i] -= up << LIMB;
+            self.limbs[i + 1] += up;
+        }
+        let up = self.limbs[last] >> LIMB;
+        if up != 0 && up != -1 {
+            self.limbs[last] -= up << LIMB;
+            self.limbs.push(up);
+        }
+    }
+
+    /// Adds another sum.
+    pub(super) fn merge(&mut self, other: &Sum) {
+        if let Some(theirs) = other.special.as_deref() {
+            let special = self.special.get_or_insert_default();
+            special.nan += theirs.nan;
+            special.positive += theirs.positive;
+            special.negative += theirs.negative;
+        }
+        if other.limbs.is_empty() {
+            return;
+        }
+        if self.adds + other.adds >= ADDS_MAX {
+            self.carry();
+        }
+        if self.adds + other.adds >= ADDS_MAX {
+            let mut other = other.clone();
+            other.carry();
+            return self.merge_limbs(&other);
+        }
+        self.merge_limbs(other);
+    }
+
+    fn merge_limbs(&mut self, other: &Sum) {
+        let at = self.reach(usize::from(other.first), other.limbs.len());
+        for (limb, theirs) in self.limbs[at..].iter_mut().zip(&other.limbs) {
+            *limb += theirs;
+        }
+        self.adds += other.adds.max(1);
+    }
+
+    fn special(&self) -> Option<f64> {
+        self.special.as_deref().and_then(|special| special.value())
+    }
+
+    /// The sum, rounded to the nearest double, of two to the even one.
+    pub(super) fn value(&self) -> f64 {
+        self.rounded().0
+    }
+
+    /// The sum as a double, and whether it is the sum itself.
+    fn rounded(&self) -> (f64, bool) {
+        if let Some(value) = self.special() {
+            return (value, true);
+        }
+        let number = self.number();
+        let (value, exact) = number.to_double(0);
+        (if number.negative { -value } else { value }, exact)
+    }
+
+    fn number(&self) -> Number {
+        let mut sum = self.clone();
+        sum.carry();
+        let negative = sum.limbs.last().is_some_and(|last| *last < 0);
+        if negative {
+            sum.limbs.iter_mut().for_each(|limb| *limb = -*limb);
+            sum.carry();
+        }
+        let digits = sum.limbs.iter().map(|limb| *limb as u32).collect();
+        Number { negative, digits, first: u32::from(sum.first) }.trimmed()
+    }
+
+    /// The sum as bytes: those of a double where one says it all, else the first limb and all limbs.
+    pub(super) fn to_bytes(&self, out: &mut Vec<u8>) {
+        match self.rounded() {
+            (value, true) => out.extend(value.to_le_bytes()),
+            _ => self.limbs_to_bytes(out),
+        }
+    }
+
+    /// A sum of squares as bytes.
+    pub(super) fn squares_to_bytes(&self, out: &mut Vec<u8>) {
+        match self.special() {
+            Some(value) => out.extend(value.to_le_bytes()),
+            None => self.limbs_to_bytes(out),
+        }
+    }
+
+    fn limbs_to_bytes(&self, out: &mut Vec<u8>) {
+        let mut sum = self.clone();
+        sum.carry();
+        out.push(sum.first);
+        out.extend(sum.limbs.iter().flat_map(|limb| limb.to_le_bytes()));
+    }
+
+    /// A sum that was written as bytes; `None` when these are not such.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Sum> {
+        let mut sum = Sum::default();
+        if let Ok(value) = <[u8; 8]>::try_from(bytes) {
+            sum.add(f64::from_le_bytes(value));
+            return Some(sum);
+        }
+        let (first, limbs) = bytes.split_first()?;
+        let (limbs, rest) = limbs.as_chunks::<8>();
+        if !rest.is_empty() {
+            return None;
+        }
+        sum.first = *first;
+        sum.limbs = limbs.iter().map(|limb| i64::from_le_bytes(*limb)).collect();
+        sum.adds = 1;
+        Some(sum)
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap(&self) -> usize {
+        let limbs = if self.limbs.spilled() { self.limbs.capacity() * size_of::<i64>() } else { 0 };
+        limbs + self.special.as_ref().map_or(0, |_| size_of::<Special>())
+    }
+}
+
+/// A finite double as a significand and the bit at which it begins, in units of 2^-1074.
+#[inline]
+fn parts(value: f64) -> Option<(u64, u32)> {
+    let bits = value.to_bits();
+    let exponent = ((bits >> 52) & 0x7ff) as u32;
+    let fraction = bits & ((1 << 52) - 1);
+    match exponent {
+        0x7ff => None,
+        0 => Some((fraction, 0)),
+        _ => Some((fraction | (1 << 52), exponent - 1)),
+    }
+}
+
+/// A whole number of units: sign, and digits of 32 bits, the lowest first, at 2^(32 * first).
+#[derive(Debug, Clone, PartialEq)]
+struct Number {
+    negative: bool,
+    digits: SmallVec<[u32; 8]>,
+    first: u32,
+}
+
+impl Number {
+    fn trimmed(mut self) -> Self {
+        while self.digits.last() == Some(&0) {
+            self.digits.pop();
+        }
+        self
+    }
+
+    fn times(&self, other: &Number) -> Number {
+        let mut digits: SmallVec<[u32; 8]> = smallvec![0; self.digits.len() + other.digits.len()];
+        for (i, a) in self.digits.iter().enumerate() {
+            let mut carry = 0u64;
+            for (j, b) in other.digits.iter().enumerate() {
+                let sum = u64::from(*a) * u64::from(*b) + u64::from(digits[i + j]) + carry;
+                digits[i + j] = sum as u32;
+                carry = sum >> LIMB;
+            }
+            digits[i + other.digits.len()] = carry as u32;
+        }
+        Number { negative: self.negative != other.negative, digits, first: self.first + other.first }.trimmed()
+    }
+
+    /// What is left of this number when a smaller one is taken from it; both positive.
+    fn minus(&self, other: &Number) -> Number {
+        let first = self.first.min(other.first);
+        let digit = |number: &Number, at: u32| match at.checked_sub(number.first) {
+            Some(at) => number.digits.get(at as usize).copied().unwrap_or(0),
+            None => 0,
+        };
+        let end = (self.first + self.digits.len() as u32).max(other.first + other.digits.len() as u32);
+        let mut borrow = 0i64;
+        let digits = (first..end).map(|at| {
+            let left = i64::from(digit(self, at)) - i64::from(digit(other, at)) + borrow;
+            borrow = left >> LIMB;
+            left as u32
+        });
+        let digits = digits.collect();
+        Number { negative: borrow < 0, digits, first }.trimmed()
+    }
+
+    fn bit(&self, at: u64) -> bool {
+        self.digits[(at / u64::from(LIMB)) as usize] >> (at % u64::from(LIMB)) & 1 == 1
+    }
+
+    /// The nearest double to the magnitude times 2^scale, and whether it is equal.
+    fn to_double(&self, scale: i64) -> (f64, bool) {
+        let Some(last) = self.digits.last() else { return (0.0, true) };
+        let top = self.digits.len() as u64 * u64::from(LIMB) - 1 - u64::from(last.leading_zeros());
+        // Where the highest bit lies in units of 2^-1074.
+        let place = top as i64 + i64::from(self.first * LIMB) + scale;
+        // The number of bits that a double has there; subnormal ones have fewer.
+        let kept = (place + 1).min(i64::from(SIGNIFICAND));
+        if kept < 0 {
+            return (0.0, false);
+        }
+        let mut significand = 0u64;
+        for i in 0..kept as u64 {
+            significand = significand << 1 | u64::from(top.checked_sub(i).is_some_and(|at| self.bit(at)));
+        }
+        let rest = |from: u64| {
+            let words = (from / u64::from(LIMB)) as usize;
+            self.digits[..words].iter().any(|digit| *digit != 0)
+                || from % u64::from(LIMB) != 0 && self.digits[words] & ((1 << (from % u64::from(LIMB))) - 1) != 0
+        };
+        let half = top.checked_sub(kept as u64).is_some_and(|at| self.bit(at));
+        let below = top.checked_sub(kept as u64).is_some_and(rest);
+        if half && (below || significand & 1 == 1) {
+            significand += 1;
+        }
+        // The lowest kept bit counts 2^exponent units.
+        let exponent = place + 1 - kept;
+        (scaled(significand, exponent), !half && !below)
+    }
+}
+
+/// `significand * 2^exponent` units of 2^-1074 as a double; at most 2^53, which is one digit more than fits and even.
+fn scaled(significand: u64, exponent: i64) -> f64 {
+    let (significand, exponent) = match significand >> SIGNIFICAND {
+        0 => (significand, exponent),
+        _ => (significand >> 1, exponent + 1),
+    };
+    if significand < 1 << 52 {
+        return f64::from_bits(significand);
+    }
+    match exponent + 1 {
+        biased @ 1..=2046 => f64::from_bits((biased as u64) << 52 | (significand & ((1 << 52) - 1))),
+        _ => f64::INFINITY,
+    }
+}
+
+/// The variance of `count` values with this sum and this sum of squares: `(count * squares - sum^2) / (count * divisor)`. Dividend and
+/// divisor are exact, so nothing is cancelled; each is rounded, and so is the quotient. `None` when there are too few values.
+pub(super) fn variance(count: u64, sum: &Sum, squares: &Sum, is_sample: bool) -> Option<f64> {
+    let divisor = if is_sample { count.checked_sub(1)? } else { count };
+    if divisor == 0 {
+        return None;
+    }
+    if sum.special().is_some() || squares.special().is_some() {
+        return Some(f64::NAN);
+    }
+    let whole =
+        |number: u64| Number { negative: false, digits: smallvec![number as u32, (number >> LIMB) as u32], first: 0 };
+    let sum = sum.number();
+    let apart = squares.number().times(&whole(count)).minus(&sum.times(&sum));
+    let by = whole(count).trimmed().times(&whole(divisor).trimmed());
+    Some(apart.over(&by))
+}
+
+impl Number {
+    /// This number of units of 2^-2148, which no double needs to have, divided by a whole number.
+    fn over(&self, by: &Number) -> f64 {
+        let Some(last) = self.digits.last() else { return 0.0 };
+        let bits =
+            self.digits.len() as i64 * i64::from(LIMB) - i64::from(last.leading_zeros()) + i64::from(self.first * LIMB);
+        // 2^bits units as about 1.
+        let near = self.to_double(1074 - bits).0;
+        let (by, _) = by.to_double(1074);
+        let quotient = near / by;
+        // In two steps, because 2^(bits - 2148) alone may not be a double.
+        let scale = (bits - 2148) as i32;
+        quotient * 2f64.powi(scale / 2) * 2f64.powi(scale - scale / 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Doubles whose exponents lie in a range, the same as the oracle had.
+    fn values(seed: u64, count: usize, exponents: std::ops::Range<u64>) -> Vec<f64> {
+        let mut state = seed;
+        let mut next = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state
+        };
+        let one = |a: u64, b: u64| {
+            let exponent = exponents.start + (a >> 33) % (exponents.end - exponents.start);
+            f64::from_bits(b >> 63 << 63 | exponent << 52 | b >> 11 & ((1 << 52) - 1))
+        };
+        (0..count)
+            .map(|_| {
+                let a = next();
+                one(a, next())
+            })
+            .collect()
+    }
+
+    fn summed(values: &[f64]) -> (Sum, Sum) {
+        let (mut sum, mut squares) = (Sum::default(), Sum::default());
+        for value in values {
+            sum.add(*value);
+            squares.add_square(*value);
+        }
+        (sum, squares)
+    }
+
+    #[test]
+    fn sums_and_variances_are_those_of_exact_arithmetic() {
+        // `math.fsum`, and `statistics.variance` over fractions, of Python 3.11.
+        for (seed, count, exponents, sum, variance) in [
+            (1, 1000, 1020..1030, 0xc097_c31b_a1bc_9229, 0x4094_b953_b1c4_9481),
+            (2, 1000, 900..1100, 0x44ce_6f90_3fdf_c4bc, 0x4908_24f2_7b29_e75c),
+            (3, 2000, 0..2040, 0x7f79_56d3_d22e_aa8d, f64::INFINITY.to_bits()),
+            (4, 500, 0..60, 0x03a4_43ab_2702_f635, 0),
+        ] {
+            let values = values(seed, count, exponents);
+            let (sums, squares) = summed(&values);
+            assert_eq!(sums.value().to_bits(), sum, "sum {seed}");
+            let found = super::variance(count as u64, &sums, &squares, true).unwrap();
+            // Three roundings: of the dividend, the divisor and the quotient.
+            assert!(found.to_bits().abs_diff(variance) <= 2, "variance {seed}: {found:e}");
+        }
+    }
+
+    #[test]
+    fn order_and_grouping_make_no_difference() {
+        let values = values(5, 600, 700..1400);
+        let (whole, whole_squares) = summed(&values);
+        for parts in [1, 2, 7, 100] {
+            let (mut sum, mut squares) = (Sum::default(), Sum::default());
+            for part in 0..parts {
+                let part: Vec<f64> = values.iter().rev().skip(part).step_by(parts).copied().collect();
+                let (of_part, squares_of_part) = summed(&part);
+                let (mut bytes, mut square_bytes) = (Vec::new(), Vec::new());
+                of_part.to_bytes(&mut bytes);
+                squares_of_part.squares_to_bytes(&mut square_bytes);
+                sum.merge(&Sum::from_bytes(&bytes).unwrap());
+                squares.merge(&Sum::from_bytes(&square_bytes).unwrap());
+            }
+            assert_eq!(sum.number(), whole.number());
+            assert_eq!(squares.number(), whole_squares.number());
+        }
+    }
+
+    #[test]
+    fn what_is_taken_away_leaves_nothing() {
+        let values = values(6, 300, 0..2040);
+        let mut sum = Sum::default();
+        values.iter().for_each(|value| sum.add(*value));
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            sum.add(value);
+        }
+        assert!(sum.value().is_nan());
+        sum.take(f64::NAN);
+        sum.take(f64::NEG_INFINITY);
+        assert_eq!(sum.value(), f64::INFINITY);
+        sum.take(f64::INFINITY);
+        values[1..].iter().for_each(|value| sum.take(*value));
+        assert_eq!(sum.value(), values[0]);
+    }
+
+    #[test]
+    fn borders_of_what_a_double_is() {
+        let sum = |values: &[f64]| summed(values).0.value();
+        let tiny = f64::from_bits(1);
+        for (values, wanted) in [
+            (&[][..], 0.0),
+            (&[-0.0], 0.0),
+            (&[f64::MAX, f64::MAX, -f64::MAX], f64::MAX),
+            (&[f64::MAX, f64::MAX], f64::INFINITY),
+            (&[-f64::MAX, -f64::MAX], f64::NEG_INFINITY),
+            (&[tiny, tiny, -tiny], tiny),
+            (&[f64::MIN_POSITIVE, -tiny], f64::from_bits((1 << 52) - 1)),
+            // Half of the last digit: to the even one; a little more: up.
+            (&[1.0, f64::EPSILON / 2.0], 1.0),
+            (&[1.0, f64::EPSILON / 2.0, tiny], 1.0 + f64::EPSILON),
+            (&[1.0 + f64::EPSILON, f64::EPSILON / 2.0], 1.0 + 2.0 * f64::EPSILON),
+            (&[2.0 - f64::EPSILON, f64::EPSILON / 2.0], 2.0),
+            (&[1e308, 1.0, -1e308], 1.0),
+            (&[1e16, 1.0, -1e16], 1.0),
+        ] {
+            assert_eq!(sum(values).to_bits(), wanted.to_bits(), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn carries_move_up_before_a_limb_is_full() {
+        // As after 2^30 - 2 additions; the exact result of the further ones is known.
+        let mut sum = Sum::default();
+        sum.add(-3.0);
+        sum.adds = ADDS_MAX - 2;
+        for _ in 0..10 {
+            sum.add(f64::from(u32::MAX));
+        }
+        assert_eq!(sum.value(), 10.0 * f64::from(u32::MAX) - 3.0);
+        assert!(sum.adds < 20);
+        let mut other = sum.clone();
+        other.adds = ADDS_MAX - 1;
+        other.merge(&sum);
+        assert_eq!(other.value(), 20.0 * f64::from(u32::MAX) - 6.0);
+    }
+
+    #[test]
+    fn a_large_mean_does_not_hide_a_small_variance() {
+        let values: Vec<f64> = (0..1000).map(|i| 1e9 + f64::from(i % 2)).collect();
+        let (sum, squares) = summed(&values);
+        assert_eq!(variance(1000, &sum, &squares, false), Some(0.25));
+        assert_eq!(variance(1, &sum, &squares, true), None);
+        assert_eq!(variance(0, &Sum::default(), &Sum::default(), false), None);
+    }
+}

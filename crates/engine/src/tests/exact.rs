@@ -1,0 +1,119 @@
+//! Aggregates of doubles are the same however rows are spread over batches and threads, and under little memory.
+
+use super::*;
+use arrow::array::{ArrayRef, AsArray, Float64Array};
+use arrow::datatypes::Float64Type;
+
+const ROWS: usize = 60_000;
+
+/// Rows whose sums would differ with the order: magnitudes from 1e-9 to 1e9 and both signs.
+fn readings() -> RecordBatch {
+    let mut state = 7u64;
+    let mut next = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    let values: Vec<Option<f64>> = (0..ROWS)
+        .map(|_| {
+            let scale = 10f64.powi((next() % 16) as i32 - 6);
+            (next() % 50 != 0).then(|| (next() % 2001) as f64 / 1000.0 * scale - scale)
+        })
+        .collect();
+    let values: ArrayRef = Arc::new(Float64Array::from(values));
+    let keys = |count: usize| ints((0..ROWS).map(|row| Some((row * 7919 % count) as i64)).collect());
+    batch(vec![
+        ("row", ints((0..ROWS as i64).map(Some).collect())),
+        ("few", keys(11)),
+        ("many", keys(20_000)),
+        ("x", values),
+    ])
+}
+
+fn spread(whole: &RecordBatch, rows: usize, is_reversed: bool) -> Catalog {
+    let mut parts: Vec<RecordBatch> =
+        (0..ROWS).step_by(rows).map(|from| whole.slice(from, rows.min(ROWS - from))).collect();
+    if is_reversed {
+        parts.reverse();
+    }
+    Catalog::default().with("readings", Relation::Batches(whole.schema(), parts))
+}
+
+#[tokio::test]
+async fn the_order_of_rows_makes_no_difference_to_aggregates_of_doubles() {
+    let whole = readings();
+    for sql in [
+        "select sum(x), avg(x), var(x), var_pop(x), stddev(x), stddev_pop(x), sum(x) filter (where x > 0) from readings",
+        "select few, sum(x), avg(x), stddev(x) from readings group by few order by few",
+        "select many, sum(x), mean(x), var_samp(x) from readings group by many order by many",
+        "select few, row, sum(x) over (partition by few order by row rows between 20 preceding and current row),
+                avg(x) over (partition by few order by row) from readings order by few, row",
+    ] {
+        let mut wanted: Option<String> = None;
+        for (memory_mb, threads, rows, is_reversed) in
+            [(1000, 1, ROWS, false), (1000, 2, 512, true), (1000, 7, 1000, false), (24, 3, 2048, true)]
+        {
+            let limits = Limits { memory_bytes: memory_mb << 20, threads, spill_dir: None };
+            let engine = LocalEngine::new(&limits).unwrap();
+            let found = text(&engine, &spread(&whole, rows, is_reversed), sql).await;
+            assert_eq!(wanted.get_or_insert_with(|| found.clone()), &found, "{threads} threads, {memory_mb} MB: {sql}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_window_that_moves_on_forgets_what_it_left() {
+    let engine = engine();
+    let whole = readings();
+    let moving = "select row, sum(x) over (order by row rows between 9 preceding and current row) as s from readings order by row";
+    let moving = rows(&engine, &spread(&whole, 4096, false), moving).await.unwrap();
+    let x = whole.column_by_name("x").unwrap().as_primitive::<Float64Type>();
+    let mut row = 0;
+    for batch in &moving {
+        let sums = batch.column_by_name("s").unwrap().as_primitive::<Float64Type>();
+        for found in sums.iter() {
+            let window: Vec<f64> = (row.max(9) - 9..=row).filter(|at| x.is_valid(*at)).map(|at| x.value(at)).collect();
+            let wanted = exact(&window);
+            assert_eq!(found.map(f64::to_bits), wanted.map(f64::to_bits), "row {row}: {window:?}");
+            row += 1;
+        }
+    }
+    assert_eq!(row, ROWS);
+}
+
+/// The sum of a few doubles, as whole numbers of 2^-90: an oracle that shares nothing with the accumulator.
+fn exact(values: &[f64]) -> Option<f64> {
+    if values.is_empty() {
+        return None;
+    }
+    let unit = 2f64.powi(90);
+    let total: i128 = values
+        .iter()
+        .map(|value| {
+            let scaled = value * unit;
+            assert!(scaled == scaled.trunc() && scaled.abs() < 1e38, "{value} is no whole number of units");
+            scaled as i128
+        })
+        .sum();
+    Some(total as f64 / unit)
+}
+
+#[tokio::test]
+async fn nulls_empty_groups_and_other_types_are_as_in_sql() {
+    let none: ArrayRef = Arc::new(Float64Array::from(vec![None, None, Some(2.5), Some(f64::INFINITY)]));
+    let catalog = table("t", &batch(vec![("g", ints(vec![Some(1), Some(1), Some(2), Some(3)])), ("x", none)]));
+    let engine = engine();
+    assert_eq!(
+        text(&engine, &catalog, "select g, sum(x), avg(x), var(x), var_pop(x) from t group by g order by g").await,
+        "1||||\n2|2.5|2.5||0.0\n3|inf|inf||NaN\n"
+    );
+    assert_eq!(text(&engine, &catalog, "select sum(x), avg(x), stddev(x) from t where g > 9").await, "||\n");
+    assert_eq!(
+        text(
+            &engine,
+            &catalog,
+            "select sum(g), avg(g), sum(cast(g as decimal(10,2))), sum(distinct x) from t where g < 3"
+        )
+        .await,
+        "4|1.3333333333333333|4.00|2.5\n"
+    );
+}
