@@ -78,6 +78,8 @@ impl LocalEngine {
         options.execution.parquet.schema_force_view_types = false;
         options.execution.parquet.pushdown_filters = true;
         options.execution.collect_statistics = false;
+        // It refuses an aggregate over a UNION of columns that cannot be null, whose union says that they can.
+        options.execution.skip_physical_aggregate_schema_check = true;
         // Spans in the plan give mistakes a place in the user's file.
         options.sql_parser.collect_spans = true;
         // A hash join's build side cannot spill; a sort-merge join can.

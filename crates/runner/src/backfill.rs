@@ -1,10 +1,10 @@
 //! `backfill`: an interval table gets times that lie before its `start`, some of them at a time. What is built at a time is a version of its
 //! own, so a backfill that is stopped goes on where it was; only the last one is published.
 
-use crate::context::{Context, reports};
+use crate::context::Context;
 use crate::outcome::RunOptions;
 use crate::run::Building;
-use crate::{fingerprint, increment, table};
+use crate::{fingerprint, increment, succession, table};
 use pelton_base::{NodeName, Report, Reports, format_time_us};
 use pelton_project::{Body, Build, Node, Table};
 use pelton_store::{VersionHead, VersionRecord};
@@ -52,15 +52,17 @@ pub fn backfill(ctx: &Context, options: RunOptions, backfill: Backfill) -> Resul
 pub(crate) async fn build(
     building: &Building<'_>,
     (node, table): (&Node, &Table),
-    current: Option<&VersionHead>,
+    published: Option<&VersionHead>,
     backfill: &Backfill,
 ) -> Result<(Option<VersionRecord>, String), Reports> {
     let ctx = building.ctx;
+    let base = succession::base(ctx, node, published)?;
+    let current = base.as_ref();
     let Some(wanted) = fingerprint::of_node(&ctx.project, node, building.heads()) else {
         return Err(Report::error("node-failed", format!("`{}` reads a node that has no version", node.name)).into());
     };
     // The newest of what was built from exactly this: a backfill that was stopped left it.
-    let begun = ctx.warehouse.state().head_by_fingerprint(&node.name, wanted).map_err(reports)?;
+    let begun = succession::found(ctx, node, wanted, current)?;
     let mut before = begun.or_else(|| current.cloned());
     let parts = parts(table, backfill);
     let all = parts.len();
@@ -82,7 +84,7 @@ pub(crate) async fn build(
         last = Some(version);
         built += at_once.len();
     }
-    let current = current.map(|head| &head.id);
+    let current = published.map(|head| &head.id);
     match (last, before) {
         (Some(version), _) if all == built => Ok((Some(version), format!("{built} parts were backfilled"))),
         (Some(version), _) => {

@@ -40,6 +40,7 @@ mod shape;
 mod show;
 mod source;
 mod stage;
+mod succession;
 mod table;
 mod unit_tests;
 mod verify;

@@ -5,7 +5,7 @@ use crate::context::{Context, reports};
 use crate::environments;
 use crate::fingerprint::{self, Heads};
 use crate::outcome::{PlanStep, Planned, RunOptions, StepAction};
-use crate::{increment, replay, source, verify};
+use crate::{increment, replay, source, succession, verify};
 use pelton_base::{ChangedLine, Digest, NodeName, Reports, VersionId, line_diff};
 use pelton_project::{Body, Node, select};
 use pelton_store::VersionHead;
@@ -67,15 +67,18 @@ impl Verdict {
     }
 }
 
-/// Decides about a node over the versions of what it reads. `current` is its version in the environment.
+/// Decides about a node over the versions of what it reads, which the environment has.
 pub(crate) fn decide(
     ctx: &Context,
     node: &Node,
-    current: Option<&VersionHead>,
-    heads: &Heads,
+    (environment, heads): (&str, &Heads),
     volatile: &[String],
 ) -> Result<Verdict, Reports> {
-    let verdict = decide_on_rows(ctx, node, current, heads, volatile)?;
+    let current = heads.get(&node.name);
+    let verdict = match &node.body {
+        Body::Source(settings) => decide_source(ctx, node, settings, current, environment)?,
+        _ => decide_on_rows(ctx, node, current, heads, volatile)?,
+    };
     if let (Verdict::Skip(_), Some(head)) = (&verdict, current)
         && let Some(why) = checks::due(ctx, node, head, heads)?.reason()
     {
@@ -92,9 +95,6 @@ fn decide_on_rows(
     heads: &Heads,
     volatile: &[String],
 ) -> Result<Verdict, Reports> {
-    if let Body::Source(settings) = &node.body {
-        return decide_source(ctx, node, settings, current);
-    }
     let fingerprint = fingerprint::of_node(&ctx.project, node, heads);
     if !volatile.is_empty() && !is_declared_deterministic(node) {
         let why = format!("its SQL depends on more than its inputs ({})", volatile.join(", "));
@@ -109,9 +109,10 @@ fn decide_on_rows(
         }
         _ => {}
     }
-    if let Some(version) = ctx.warehouse.state().by_fingerprint(&node.name, wanted).map_err(reports)? {
-        let why = format!("version {} of run {} was built from exactly this", version.id, version.run);
-        return Ok(Verdict::Reuse(Box::new(version.head()), why));
+    let base = succession::base(ctx, node, current)?;
+    if let Some(head) = succession::found(ctx, node, wanted, base.as_ref())? {
+        let why = format!("version {} of run {} was built from exactly this", head.id, head.run);
+        return Ok(Verdict::Reuse(Box::new(head), why));
     }
     Ok(Verdict::build(Some(wanted), reason(ctx, node, current, heads)?))
 }
@@ -129,18 +130,18 @@ fn decide_source(
     node: &Node,
     settings: &pelton_project::Source,
     current: Option<&VersionHead>,
+    environment: &str,
 ) -> Result<Verdict, Reports> {
     let Some(head) = current else {
-        return match newest(ctx, node)? {
-            Some(head) if is_current(ctx, node, settings, &head)? => {
-                let why = format!("version {} of run {} took in exactly these files", head.id, head.run);
-                Ok(Verdict::Reuse(Box::new(head), why))
-            }
-            _ => {
-                pelton_ingest::list(settings, node, &ctx.project.root)?;
-                Ok(Verdict::build(None, "it was never taken in"))
-            }
-        };
+        if let Some(head) = taken_in(ctx, node, settings, environment)? {
+            let why = format!("version {} of run {} took in exactly these files", head.id, head.run);
+            return Ok(Verdict::Reuse(Box::new(head), why));
+        }
+        if succession::base(ctx, node, None)?.is_none() {
+            pelton_ingest::list(settings, node, &ctx.project.root)?;
+            return Ok(Verdict::build(None, "it was never taken in"));
+        }
+        return Ok(Verdict::build(None, format!("`{}` has other files or settings of it", succession::MAIN)));
     };
     if verify::is_lost(head) {
         return Ok(Verdict::build(None, verify::lost_reason(head)));
@@ -149,9 +150,9 @@ fn decide_source(
         return Ok(Verdict::build(None, "its settings changed"));
     }
     let changes = source::changes(ctx, node, settings, Some(&head.id))?;
-    let newest = newest(ctx, node)?;
     if changes.is_empty() {
         // A run that took rows of the quarantine in may have failed to publish them.
+        let newest = succession::of_source(ctx, &node.name, environment)?.into_iter().next();
         if let Some(newer) = newest.filter(|newer| newer.id != head.id && newer.digest != head.digest)
             && is_current(ctx, node, settings, &newer)?
             && replay::repairs_of(ctx, &newer.id)? > replay::repairs_of(ctx, &head.id)?
@@ -161,17 +162,28 @@ fn decide_source(
         }
         return Ok(Verdict::Skip("its files are unchanged".into()));
     }
-    match newest {
-        Some(newer) if newer.id != head.id && is_current(ctx, node, settings, &newer)? => {
-            let why = format!("version {} of run {} took in exactly these files", newer.id, newer.run);
-            Ok(Verdict::Reuse(Box::new(newer), why))
+    match taken_in(ctx, node, settings, environment)? {
+        Some(other) if other.id != head.id => {
+            let why = format!("version {} of run {} took in exactly these files", other.id, other.run);
+            Ok(Verdict::Reuse(Box::new(other), why))
         }
         _ => Ok(Verdict::build(None, changes.reason())),
     }
 }
 
-fn newest(ctx: &Context, node: &Node) -> Result<Option<VersionHead>, Reports> {
-    Ok(ctx.warehouse.state().version_heads_of(&node.name).map_err(reports)?.into_iter().next())
+/// A version of a source that took in the files that are there.
+fn taken_in(
+    ctx: &Context,
+    node: &Node,
+    settings: &pelton_project::Source,
+    environment: &str,
+) -> Result<Option<VersionHead>, Reports> {
+    for head in succession::of_source(ctx, &node.name, environment)? {
+        if !verify::is_lost(&head) && is_current(ctx, node, settings, &head)? {
+            return Ok(Some(head));
+        }
+    }
+    Ok(None)
 }
 
 fn is_current(
@@ -280,7 +292,7 @@ pub async fn plan(ctx: &Context, options: &RunOptions) -> Result<Planned, Report
             .map(|(parent, _)| format!("`{parent}`"))
             .collect();
         let (action, reason) = if waits.is_empty() {
-            match decide(ctx, node, heads.get(&name), &heads, types.volatile(&name))? {
+            match decide(ctx, node, (&options.environment, &heads), types.volatile(&name))? {
                 Verdict::Skip(why) => (StepAction::Skip, why),
                 Verdict::Check(_, why) => (StepAction::Check, why),
                 Verdict::Build(_, why) => (StepAction::Build, why.sentence),

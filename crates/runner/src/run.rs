@@ -8,7 +8,7 @@ use crate::outcome::{Event, HeldModel, ModelReport, RunOptions, RunOutcome, Step
 use crate::plan::{self, Verdict};
 use crate::replay::{self, Replay, Replayed};
 use crate::retry::{self, Attempts};
-use crate::{check, checks, clock, environments, model, resume, serving, source, table, verify};
+use crate::{check, checks, clock, environments, model, resume, serving, source, succession, table};
 use pelton_base::fail::{self, Point};
 use pelton_base::{Digest, NodeName, Report, Reports, RunId, VersionId, thousands};
 use pelton_project::{Body, Node, PublishRule, Table};
@@ -256,7 +256,7 @@ impl<'a> Run<'a> {
             self.handle.send(Event::Started { node: node.name.clone(), kind: node.kind() });
             self.backfill(node, table, backfill).await
         } else {
-            match plan::decide(self.ctx, node, self.heads.get(&node.name), &self.heads, volatile) {
+            match plan::decide(self.ctx, node, (&self.options.environment, &self.heads), volatile) {
                 Ok(Verdict::Skip(why)) => (Done::Skipped, why),
                 Ok(Verdict::Check(head, why)) => {
                     self.handle.send(Event::Started { node: node.name.clone(), kind: node.kind() });
@@ -383,19 +383,23 @@ impl<'a> Run<'a> {
 
     async fn build(&mut self, node: &Node, fingerprint: Option<Digest>) -> Done {
         let building = self.building();
-        // What is lost cannot be gone on from.
-        let previous = self.heads.get(&node.name).filter(|head| !verify::is_lost(head) || head.kind == "source");
+        let ground = match succession::ground(self.ctx, node, self.heads.get(&node.name)) {
+            Ok(ground) => ground,
+            Err(mistakes) => return self.failed(mistakes),
+        };
+        let (previous, cover) = (ground.previous.as_ref(), &ground.cover);
         let built: Result<(VersionRecord, Option<ModelReport>, Vec<Report>), Reports> = match (&node.body, fingerprint)
         {
             (Body::Source(settings), _) => {
                 source::build(&building, node, settings, previous).await.map(|version| (version, None, Vec::new()))
             }
             (Body::Table(settings), Some(fingerprint)) => {
-                let version = table::build(&building, node, settings, fingerprint, previous, &[]).await;
+                let version = table::build(&building, node, settings, fingerprint, previous, cover).await;
                 version.map(|version| (version, None, Vec::new()))
             }
             (Body::Model(settings), Some(fingerprint)) => {
-                let trained = model::build(&building, node, settings, fingerprint, previous).await;
+                let trained =
+                    model::build(&building, node, settings, fingerprint, building.head(node.name.as_str())).await;
                 trained.map(|trained| (trained.version, Some(trained.report), trained.held))
             }
             _ => Err(Report::error("node-failed", format!("`{}` reads a node that has no version", node.name)).into()),

@@ -1,7 +1,7 @@
 //! Aggregates of doubles are the same however rows are spread over batches and threads, and under little memory.
 
 use super::*;
-use arrow::array::{ArrayRef, AsArray, Float64Array};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::datatypes::Float64Type;
 
 const ROWS: usize = 60_000;
@@ -111,7 +111,7 @@ async fn nulls_empty_groups_and_other_types_are_as_in_sql() {
         text(
             &engine,
             &catalog,
-            "select sum(g), avg(g), sum(cast(g as decimal(10,2))), sum(distinct x) from t where g < 3"
+            "select sum(g), avg(g), sum(cast(g as decimal(10,2))) as d, sum(distinct x) from t where g < 3"
         )
         .await,
         "4|1.3333333333333333|4.00|2.5\n"

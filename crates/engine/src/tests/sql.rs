@@ -25,6 +25,17 @@ async fn types_are_known_without_data() {
     assert!(typed.volatile.is_empty());
 }
 
+#[tokio::test]
+async fn a_union_of_columns_that_cannot_be_null_is_aggregated() {
+    let part = "select customer_id, coalesce(amount, 0) as amount, coalesce(amount > 0, false) as is_paid from orders";
+    let sql =
+        format!("select sum(amount), count(*), bool_and(is_paid), max(customer_id) from ({part} union all {part}) t");
+    assert_eq!(text(&engine(), &table("orders", &orders()), &sql).await, "10|6|false|b\n");
+    let by =
+        format!("select customer_id, sum(amount) from ({part} union all {part}) t group by 1 order by 1 nulls last");
+    assert_eq!(text(&engine(), &table("orders", &orders()), &by).await, "a|20\nb|-10\n|0\n");
+}
+
 #[test]
 fn views_on_views_fit_the_stack() {
     // As many as a project may have (`VIEWS_DEEP_MAX`), each of several steps, on a stack as the program gives its threads.

@@ -56,7 +56,7 @@ impl Base {
 
     pub(crate) fn memory(&self, times: Times) -> Memory {
         let Times { ranges, backfilled } = times;
-        Memory { recipe: self.recipe, base: self.tables.clone(), ranges, backfilled }
+        Memory { recipe: self.recipe, base: self.tables.clone(), ranges, backfilled, built_on: None }
     }
 
     /// Those of `inputs` whose rows changed since `before`.

@@ -41,6 +41,9 @@ pub(crate) struct Memory {
     /// The times before `start` that were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     backfilled: Vec<Range>,
+    /// Of a history of what was seen when, the version that it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    built_on: Option<VersionId>,
 }
 
 /// The rows of a new version.
@@ -186,20 +189,31 @@ pub(crate) fn missing_times(
     table: &Table,
     wanted: &[Range],
 ) -> Result<Vec<Range>, Report> {
-    let version = catalog::load(ctx, &head.id)?;
-    let noted = version.detail.get("increment").and_then(|noted| serde_json::from_value::<Memory>(noted.clone()).ok());
-    let Some(memory) = noted else { return Ok(wanted.to_vec()) };
+    let Some(memory) = memory(&catalog::load(ctx, &head.id)?) else { return Ok(wanted.to_vec()) };
     let mut asked = memory.backfilled;
     asked.push((table.increment.start_us.unwrap_or(i64::MIN), i64::MAX));
     let asked = ranges::normal(asked);
     Ok(wanted.iter().filter(|range| !ranges::minus(&[**range], &asked).is_empty()).copied().collect())
 }
 
+/// The times that a version has because they were asked for, not because its settings say so.
+pub(crate) fn backfilled(ctx: &crate::Context, head: &VersionHead) -> Result<Vec<Range>, Reports> {
+    Ok(memory(&catalog::load(ctx, &head.id)?).map(|memory| memory.backfilled).unwrap_or_default())
+}
+
+/// The version that a version was built on, where it remembers what its inputs do not tell.
+pub(crate) fn built_on(version: &VersionRecord) -> Option<VersionId> {
+    memory(version)?.built_on
+}
+
+fn memory(version: &VersionRecord) -> Option<Memory> {
+    serde_json::from_value(version.detail.get("increment")?.clone()).ok()
+}
+
 /// The version before, when it was built incrementally and can be built on.
 fn before(building: &Building<'_>, head: &VersionHead) -> Result<Option<Before>, Report> {
     let version = catalog::load(building.ctx, &head.id)?;
-    let memory = version.detail.get("increment").and_then(|noted| serde_json::from_value(noted.clone()).ok());
-    Ok(memory.map(|memory| Before { version, memory }))
+    Ok(memory(&version).map(|memory| Before { version, memory }))
 }
 
 async fn increment(work: &Work<'_>, base: &Base, before: Option<&Before>, cover: &[Range]) -> Result<Rows, Stop> {
@@ -255,8 +269,9 @@ async fn seen(work: &Work<'_>, base: &Base, before: &Before) -> Result<Rows, Sto
     let catalog = work.catalog.clone().with(BEFORE, work.relation(&before.version.files));
     let sql = shape::history_seen(work.table, &work.selected, BEFORE, ctx.now_us());
     let files = work.stage(&catalog, &sql, "").await?;
-    let (schema, memory) = (work.schema.clone(), Some(base.memory(intervals::Times::default())));
-    Ok(Rows { schema, files: files.clone(), staged: files, how: None, memory })
+    let mut memory = base.memory(intervals::Times::default());
+    memory.built_on = Some(before.version.id.clone());
+    Ok(Rows { schema: work.schema.clone(), files: files.clone(), staged: files, how: None, memory: Some(memory) })
 }
 
 /// Refuses to build a table anew whose owner said that it is not to be, or whose past cannot be built again.

@@ -101,21 +101,24 @@ impl State {
         })
     }
 
-    /// The newest version of a node that was built from this fingerprint.
-    pub fn by_fingerprint(&self, node: &NodeName, fingerprint: Digest) -> Result<Option<VersionRecord>, StoreError> {
+    /// All versions of a node that were built from this fingerprint, newest first.
+    pub fn heads_by_fingerprint(&self, node: &NodeName, fingerprint: Digest) -> Result<Vec<VersionHead>, StoreError> {
         self.read(|db| {
-            db.prepare_cached(&format!("{RECORD} where v.node = ? and v.fingerprint = ? order by v.seq desc limit 1"))?
-                .query_row([node.as_str(), &fingerprint.to_string()], record)
-                .optional()
+            db.prepare_cached(&format!("{HEAD} where v.node = ? and v.fingerprint = ? order by v.seq desc"))?
+                .query_map([node.as_str(), &fingerprint.to_string()], head)?
+                .collect()
         })
     }
 
-    /// As [`State::by_fingerprint`], without the parts that are read for one version at a time.
-    pub fn head_by_fingerprint(&self, node: &NodeName, fingerprint: Digest) -> Result<Option<VersionHead>, StoreError> {
+    /// The version that an environment has of one node.
+    pub fn head_in(&self, environment: &str, node: &NodeName) -> Result<Option<VersionHead>, StoreError> {
         self.read(|db| {
-            db.prepare_cached(&format!("{HEAD} where v.node = ? and v.fingerprint = ? order by v.seq desc limit 1"))?
-                .query_row([node.as_str(), &fingerprint.to_string()], head)
-                .optional()
+            db.prepare_cached(&format!(
+                "{HEAD} join environment_nodes e on e.version = v.id
+                 where e.environment = ? and e.node = ? and e.until is null"
+            ))?
+            .query_row([environment, node.as_str()], head)
+            .optional()
         })
     }
 

@@ -1,0 +1,5 @@
+/* pelton
+build = "history"
+key = "customer"
+*/
+select customer, city from people

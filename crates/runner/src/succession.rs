@@ -1,0 +1,108 @@
+//! Which version a new one of a node is built on, and which earlier one may take its place instead.
+//!
+//! Most versions are a function of what they read, so any that was built from exactly the same is as good. Two sorts of tables know more than
+//! their inputs tell: a history without `time` knows what was seen when, an interval table which times were backfilled, and a source which
+//! rows of its quarantine were replayed. For these a version may take the place of another only when it knows all that the other knows.
+
+use crate::context::{Context, reports};
+use crate::{increment, replay, verify};
+use pelton_base::{Digest, NodeName, Reports, VersionId};
+use pelton_project::{Body, Build, Node, Table};
+use pelton_store::VersionHead;
+
+/// The environment that others begin with.
+pub(crate) const MAIN: &str = "main";
+
+/// The version that a new one of a source or table is built on: the environment's own, or what `main` has of a node that the environment
+/// has not built yet.
+pub(crate) fn base(ctx: &Context, node: &Node, current: Option<&VersionHead>) -> Result<Option<VersionHead>, Reports> {
+    if let Some(current) = current {
+        return Ok(Some(current.clone()));
+    }
+    let head = ctx.warehouse.state().head_in(MAIN, &node.name).map_err(reports)?;
+    Ok(head.filter(|head| head.kind == node.kind()))
+}
+
+/// The newest version of a table or model that was built from what has this fingerprint and may take the place of `base`.
+pub(crate) fn found(
+    ctx: &Context,
+    node: &Node,
+    fingerprint: Digest,
+    base: Option<&VersionHead>,
+) -> Result<Option<VersionHead>, Reports> {
+    let found = ctx.warehouse.state().heads_by_fingerprint(&node.name, fingerprint).map_err(reports)?;
+    let (Body::Table(table), Some(base)) = (&node.body, base) else { return Ok(found.into_iter().next()) };
+    for head in found {
+        if knows(ctx, table, &head, base)? {
+            return Ok(Some(head));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a version of a table knows all that another knows beside what they read.
+fn knows(ctx: &Context, table: &Table, head: &VersionHead, base: &VersionHead) -> Result<bool, Reports> {
+    if head.id == base.id {
+        return Ok(true);
+    }
+    match table.build {
+        Build::History if table.time.is_none() => follows(ctx, &head.id, &base.id),
+        Build::Interval => {
+            let asked = increment::backfilled(ctx, base)?;
+            Ok(asked.is_empty()
+                || increment::missing_times(ctx, head, table, &asked).map_err(Reports::from)?.is_empty())
+        }
+        _ => Ok(true),
+    }
+}
+
+/// Whether a version was built on another one, directly or not.
+fn follows(ctx: &Context, version: &VersionId, earlier: &VersionId) -> Result<bool, Reports> {
+    let mut version = version.clone();
+    loop {
+        // gc may have removed what lies between.
+        let Some(record) = ctx.warehouse.state().version(&version).map_err(reports)? else { return Ok(false) };
+        match increment::built_on(&record) {
+            None => return Ok(false),
+            Some(before) if before == *earlier => return Ok(true),
+            Some(before) => version = before,
+        }
+    }
+}
+
+/// What a build goes on from: a version, and ranges of time that a lost version had and the new one has to have.
+pub(crate) struct Ground {
+    pub(crate) previous: Option<VersionHead>,
+    pub(crate) cover: Vec<(i64, i64)>,
+}
+
+/// What a new version goes on from. The rows of a lost version are gone; what it was asked for is not.
+pub(crate) fn ground(ctx: &Context, node: &Node, current: Option<&VersionHead>) -> Result<Ground, Reports> {
+    let previous = base(ctx, node, current)?;
+    match previous {
+        Some(head) if verify::is_lost(&head) && head.kind != "source" => {
+            Ok(Ground { previous: None, cover: increment::backfilled(ctx, &head)? })
+        }
+        previous => Ok(Ground { previous, cover: Vec::new() }),
+    }
+}
+
+/// The versions of a source that may be taken over, newest first: those without repairs that another environment tried.
+pub(crate) fn of_source(ctx: &Context, name: &NodeName, environment: &str) -> Result<Vec<VersionHead>, Reports> {
+    let state = ctx.warehouse.state();
+    let in_main = state.head_in(MAIN, name).map_err(reports)?.map(|head| head.id);
+    let mut taken = Vec::new();
+    for head in state.version_heads_of(name).map_err(reports)? {
+        let is_known = in_main.as_ref() == Some(&head.id) || replay::repairs_of(ctx, &head.id)? == 0;
+        if is_known || state.run(&head.run).map_err(reports)?.is_some_and(|run| run.begun.environment == environment) {
+            taken.push(head);
+        }
+        if taken.len() == SOURCES_MAX {
+            break;
+        }
+    }
+    Ok(taken)
+}
+
+/// How many versions of a source are looked at: each costs a comparison with its files.
+const SOURCES_MAX: usize = 3;
