@@ -5,6 +5,7 @@
 //! receipts are the serve crate's.
 
 mod app;
+mod connection;
 mod refusal;
 mod server;
 mod v1;

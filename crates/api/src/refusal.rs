@@ -26,23 +26,39 @@ impl From<Report> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        #[derive(serde::Serialize)]
-        struct Body<'a> {
-            error: &'a str,
-            code: &'a str,
-            notes: &'a [String],
-            hints: &'a [String],
-        }
-        let Report { message, code, notes, hints, .. } = &*self.report;
+        let mut response = json_bytes(body(&self.report));
         let kind = StatusCode::from_u16(self.report.kind().http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = json(&Body { error: message, code, notes, hints });
         *response.status_mut() = self.status.unwrap_or(kind);
         // The rest of a refused body is not read, so the connection cannot go on.
-        if *code == "body-too-large" {
+        if self.report.code == "body-too-large" {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
+}
+
+/// The one shape of all refusals.
+fn body(report: &Report) -> Vec<u8> {
+    #[derive(serde::Serialize)]
+    struct Body<'a> {
+        error: &'a str,
+        code: &'a str,
+        notes: &'a [String],
+        hints: &'a [String],
+    }
+    let Report { message, code, notes, hints, .. } = report;
+    serde_json::to_vec(&Body { error: message, code, notes, hints }).expect("answers have string keys only")
+}
+
+/// A whole answer of HTTP/1.1, for who is refused before a request is read.
+pub(crate) fn http(report: &Report) -> Vec<u8> {
+    let kind = StatusCode::from_u16(report.kind().http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = body(report);
+    let head = format!(
+        "HTTP/1.1 {kind}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), &body].concat()
 }
 
 /// A JSON response.

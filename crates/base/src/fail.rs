@@ -66,8 +66,8 @@ enum Action {
     Abort,
     /// The process waits there for ever, until somebody kills it.
     Stop,
-    /// The write fails; so do later ones when told to.
-    Error { always: bool },
+    /// The write fails in this way; so do later ones when told to.
+    Error { kind: io::ErrorKind, always: bool },
 }
 
 /// A failpoint with what is to happen when it is passed for the `nth` time.
@@ -89,8 +89,8 @@ static PLAN: OnceLock<Plan> = OnceLock::new();
 /// Arms failpoints for the rest of the process, and counts how often each is passed.
 ///
 /// `text` has parts `NAME=ACTION@N` separated by commas: the action happens when the failpoint is passed for the Nth time, the
-/// first without `@N`. Actions are `abort`, `stop`, `error`, and `error-on` for this time and all later ones. An empty text only
-/// counts. Fails with what is wrong with the text.
+/// first without `@N`. Actions are `abort`, `stop`, `error` (the storage does not answer), `full` (there is no space left), and `error-on` and
+/// `full-on` for this time and all later ones. An empty text only counts. Fails with what is wrong with the text.
 pub fn arm(text: &str) -> Result<(), String> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let armed = parts.map(parse).collect::<Result<Vec<_>, _>>()?;
@@ -130,9 +130,9 @@ fn reached(point: Point) -> io::Result<()> {
             Action::Stop if armed.nth == count => loop {
                 std::thread::park();
             },
-            Action::Error { always } if armed.nth == count || (always && armed.nth < count) => {
+            Action::Error { kind, always } if armed.nth == count || (always && armed.nth < count) => {
                 let message = format!("failpoint `{}` was told to fail", point.name());
-                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+                return Err(io::Error::new(kind, message));
             }
             _ => {}
         }
@@ -152,9 +152,13 @@ fn parse(part: &str) -> Result<Armed, String> {
     let action = match action {
         "abort" => Action::Abort,
         "stop" => Action::Stop,
-        "error" => Action::Error { always: false },
-        "error-on" => Action::Error { always: true },
-        other => return Err(format!("`{other}` is none of `abort`, `stop`, `error` and `error-on`")),
+        "error" => Action::Error { kind: io::ErrorKind::TimedOut, always: false },
+        "error-on" => Action::Error { kind: io::ErrorKind::TimedOut, always: true },
+        "full" => Action::Error { kind: io::ErrorKind::StorageFull, always: false },
+        "full-on" => Action::Error { kind: io::ErrorKind::StorageFull, always: true },
+        other => {
+            return Err(format!("`{other}` is none of `abort`, `stop`, `error`, `error-on`, `full` and `full-on`"));
+        }
     };
     Ok(Armed { point, action, nth })
 }
@@ -176,7 +180,10 @@ mod tests {
     #[test]
     fn what_is_armed_is_read_or_refused() {
         let armed = parse("stage.file=error@3").unwrap();
-        assert_eq!((armed.point, armed.action, armed.nth), (Point::StageFile, Action::Error { always: false }, 3));
+        let once = Action::Error { kind: io::ErrorKind::TimedOut, always: false };
+        assert_eq!((armed.point, armed.action, armed.nth), (Point::StageFile, once, 3));
+        let full = Action::Error { kind: io::ErrorKind::StorageFull, always: true };
+        assert_eq!(parse("state.write=full-on").unwrap().action, full);
         assert_eq!(parse("stage.file=abort").unwrap().nth, 1);
         for (text, says) in [
             ("stage.file", "NAME=ACTION"),

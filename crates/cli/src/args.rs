@@ -140,6 +140,8 @@ pub(crate) struct Demo {
     /// Go on answering requests at the end, until stopped
     #[arg(long)]
     pub(crate) serve: bool,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
 }
 
 /// `pelton init`
@@ -401,6 +403,9 @@ pub(crate) struct Quarantine {
     /// Only rows that broke this check; `contract` means a source's contract
     #[arg(long, value_name = "CHECK")]
     pub(crate) check: Option<String>,
+    /// Only rows that this run kept out, published or not [default: what is published, and what failed runs recorded since]
+    #[arg(long, value_name = "RUN")]
+    pub(crate) run: Option<String>,
     /// How many rows to show
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) limit: u32,
@@ -459,6 +464,8 @@ pub(crate) struct Serve {
     /// The port; 0 takes any free one and says which [default: `server.port`, else 8470]
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
 }
 
 /// `pelton receipt`
@@ -505,7 +512,9 @@ impl Command {
         let answer = match self {
             Command::Query(query) => return query.format == Some(RowFormat::Json) && query.output.is_none(),
             Command::Graph(graph) => return graph.format == GraphFormat::Json,
-            Command::Demo(_) | Command::Serve(_) | Command::Completions(_) => return false,
+            Command::Completions(_) => return false,
+            Command::Demo(command) => command.answer,
+            Command::Serve(command) => command.answer,
             Command::Init(command) => command.answer,
             Command::Check(command) => command.answer,
             Command::Plan(command) => command.answer,
@@ -588,6 +597,8 @@ mod tests {
             ("pelton query x --format csv", false),
             ("pelton graph --format json", true),
             ("pelton demo", false),
+            ("pelton demo --format json", true),
+            ("pelton serve --port 0 --format json", true),
         ] {
             assert_eq!(parse(line).unwrap().command.is_json(), is_json, "{line}");
         }

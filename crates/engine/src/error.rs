@@ -156,6 +156,9 @@ fn by_text(text: &str, at: At) -> QueryError {
             suggestion.and_then(|(word, _)| pelton_base::suggest::did_you_mean(name, [word])).map(str::to_string);
         return QueryError::UnknownFunction { name: name.to_string(), suggestion };
     }
+    if let Some(message) = refused_arguments(text) {
+        return QueryError::Type { message, at };
+    }
     if text.contains("No space left") {
         return QueryError::DiskFull;
     }
@@ -173,6 +176,16 @@ fn by_text(text: &str, at: At) -> QueryError {
         return QueryError::Unsupported { message: clean(text) };
     }
     QueryError::Type { message: clean(text), at }
+}
+
+/// Arguments of other types than a function of one signature takes: `Failed to coerce arguments to satisfy a call to 'f' function:
+/// coercion from Utf8 to the signature Exact(Float64) failed`.
+fn refused_arguments(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("coerce arguments to satisfy a call to '")?;
+    let (name, rest) = rest.split_once("' function: coercion from ")?;
+    let (given, rest) = rest.split_once(" to the signature Exact(")?;
+    let (taken, _) = rest.split_once(") failed")?;
+    Some(format!("{name} takes {}, not {}", clean(taken), clean(given)))
 }
 
 /// Who asked for more memory than there was. The engine names it: `... allocation failed for HashJoinInput[0] with ...`.

@@ -1,8 +1,8 @@
 //! The query engine behind the port: DataFusion for SQL, delta-rs for table logs.
 //!
 //! The only crate that names either. Their errors are translated here (`error`), so that their words never reach a user.
-//! Beside their operators it has Pelton's own: the as-of join (`asof`), scoring inside SQL (`score`), and aggregates of doubles that do not
-//! depend on the order of rows (`exact`).
+//! Beside their operators it has Pelton's own: the as-of join (`asof`), scoring inside SQL (`score`), aggregates of doubles that do not
+//! depend on the order of rows (`exact`), and orders without ties (`order`).
 
 mod asof;
 mod compile;
@@ -14,6 +14,7 @@ mod exact;
 mod lineage;
 mod local;
 mod locality;
+mod order;
 mod provider;
 mod rewrite;
 mod score;

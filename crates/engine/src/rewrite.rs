@@ -6,10 +6,12 @@
 use pelton_query::{Predict, QueryError, sql};
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Join,
-    JoinConstraint, JoinOperator, ObjectName, Query, SelectItem, SetExpr, Statement, TableFactor, VisitMut, VisitorMut,
+    JoinConstraint, JoinOperator, ObjectName, Query, SelectItem, SetExpr, Spanned, Statement, TableFactor, VisitMut,
+    VisitorMut, visit_expressions_mut,
 };
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Span;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -93,8 +95,12 @@ impl VisitorMut for Additions<'_> {
             None => format!(" {}", sql::ident("predict")),
         };
         let text = format!("select * from ({}) {}", predict(&sql::dotted(table)), alias);
+        let called_at = name.span();
         let parsed = Parser::parse_sql(&GenericDialect {}, &text).map_err(|error| crate::error::syntax(&error));
-        match parsed.map(|mut statements| statements.pop()) {
+        match parsed.map(|mut statements| {
+            stands_at(&mut statements, called_at);
+            statements.pop()
+        }) {
             Ok(Some(Statement::Query(query))) => match *query.body {
                 SetExpr::Select(mut select) => {
                     *factor = select.from.remove(0).relation;
@@ -106,6 +112,18 @@ impl VisitorMut for Additions<'_> {
             Err(error) => ControlFlow::Break(error),
         }
     }
+}
+
+/// Gives every column in statements that nobody wrote the place of the call that they stand for.
+fn stands_at(statements: &mut Vec<Statement>, at: Span) {
+    let _ = visit_expressions_mut(statements, |expr: &mut Expr| {
+        match expr {
+            Expr::Identifier(ident) => ident.span = at,
+            Expr::CompoundIdentifier(idents) => idents.iter_mut().for_each(|ident| ident.span = at),
+            _ => {}
+        }
+        ControlFlow::<()>::Continue(())
+    });
 }
 
 fn unsupported(message: &str) -> ControlFlow<QueryError> {

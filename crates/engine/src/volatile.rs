@@ -1,8 +1,11 @@
 //! What makes a SELECT's result depend on more than its inputs.
 
 use crate::error;
+use crate::order::{self, Below};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility, WindowFunctionDefinition};
+use datafusion::logical_expr::{
+    Distinct, DistinctOn, Expr, LogicalPlan, Volatility, WindowFrame, WindowFrameUnits, WindowFunctionDefinition,
+};
 use pelton_query::QueryError;
 use std::collections::BTreeSet;
 
@@ -10,10 +13,20 @@ use std::collections::BTreeSet;
 pub(crate) fn reasons(plan: &LogicalPlan) -> Result<Vec<String>, QueryError> {
     let mut found = BTreeSet::new();
     plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::Limit(limit) = node
-            && !matches!(limit.input.as_ref(), LogicalPlan::Sort(_))
-        {
-            found.insert("a limit without an order".to_string());
+        match node {
+            LogicalPlan::Limit(limit) => match order::below(&limit.input) {
+                Below::Anything => {
+                    found.insert("a limit without an order".to_string());
+                }
+                Below::Ties => {
+                    found.insert("a limit whose order leaves ties open".to_string());
+                }
+                Below::Order => {}
+            },
+            LogicalPlan::Distinct(Distinct::On(DistinctOn { sort_expr: None, .. })) => {
+                found.insert("distinct on without an order".to_string());
+            }
+            _ => {}
         }
         node.apply_expressions(|expression| {
             expression.apply(|part| {
@@ -27,8 +40,8 @@ pub(crate) fn reasons(plan: &LogicalPlan) -> Result<Vec<String>, QueryError> {
 }
 
 /// Aggregates and windows whose result depends on the order of rows.
-const ORDERED: [&str; 8] =
-    ["first_value", "last_value", "nth_value", "array_agg", "string_agg", "row_number", "lag", "lead"];
+const ORDERED: [&str; 9] =
+    ["first_value", "last_value", "nth_value", "array_agg", "string_agg", "row_number", "lag", "lead", "ntile"];
 
 fn look(part: &Expr, found: &mut BTreeSet<String>) {
     match part {
@@ -39,14 +52,21 @@ fn look(part: &Expr, found: &mut BTreeSet<String>) {
             found.insert(format!("{}() without an order", call.func.name()));
         }
         Expr::WindowFunction(call) if call.params.order_by.is_empty() => {
-            let name = match &call.fun {
-                WindowFunctionDefinition::AggregateUDF(function) => function.name().to_string(),
-                WindowFunctionDefinition::WindowUDF(function) => function.name().to_string(),
+            let (name, is_aggregate) = match &call.fun {
+                WindowFunctionDefinition::AggregateUDF(function) => (function.name().to_string(), true),
+                WindowFunctionDefinition::WindowUDF(function) => (function.name().to_string(), false),
             };
             if ORDERED.contains(&name.as_str()) {
                 found.insert(format!("{name}() without an order"));
+            } else if is_aggregate && counts_rows(&call.params.window_frame) {
+                found.insert("a frame of rows without an order".to_string());
             }
         }
         _ => {}
     }
+}
+
+/// Whether a frame ends a number of rows away, or at the row itself as one of those around it.
+fn counts_rows(frame: &WindowFrame) -> bool {
+    frame.units == WindowFrameUnits::Rows && !(frame.start_bound.is_unbounded() && frame.end_bound.is_unbounded())
 }

@@ -3,7 +3,7 @@
 //! Each text is read as a file of its own, with the header of the file that it came from, so that a quote that is never closed
 //! costs its own row and no other.
 
-use crate::block::{FileCounts, RAW_BYTES_MAX, Rejected};
+use crate::block::{CUT, FileCounts, RAW_BYTES_MAX, Rejected};
 use crate::csv;
 use crate::error::IngestError;
 use crate::list::{Compression, InputFile, format_of};
@@ -73,8 +73,12 @@ pub enum Again {
 }
 
 /// Whether a rejected row's text is all that its file had: not cut, and readable in the file's encoding.
+///
+/// A text that was cut in front of a character of four bytes is, with its mark, no longer than a whole one may be. So one of exactly that
+/// length that ends like a cut one counts as cut: it can be repaired, but nothing of it gets lost.
 pub fn is_whole(raw: &str) -> bool {
-    raw.len() <= RAW_BYTES_MAX && !raw.contains('\u{FFFD}')
+    let may_be_cut = raw.len() >= RAW_BYTES_MAX && raw.ends_with(CUT);
+    raw.len() <= RAW_BYTES_MAX && !may_be_cut && !raw.contains('\u{FFFD}')
 }
 
 /// Reads rows from their texts under the source's contract; the answers come in the order of the texts.
@@ -154,5 +158,24 @@ impl Sink for OneByOne {
             (reason, _) => Again::Refused(reason.unwrap_or_else(|| "a rule of the contract drops it".to_string())),
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::shorten;
+
+    #[test]
+    fn a_cut_text_is_never_whole_whatever_stands_at_the_cut() {
+        for character in ["a", "é", "…", "😀"] {
+            for before in 0..8 {
+                let raw = "x".repeat(RAW_BYTES_MAX - before) + &character.repeat(8);
+                let kept = shorten(raw.as_bytes());
+                assert_eq!(is_whole(&kept), kept == raw, "{character} after {before}: {} bytes", kept.len());
+            }
+        }
+        assert!(is_whole(&"x".repeat(RAW_BYTES_MAX)));
+        assert!(is_whole("short…"));
     }
 }

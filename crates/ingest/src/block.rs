@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// How much of a rejected row's text is kept.
 pub(crate) const RAW_BYTES_MAX: usize = 4 << 10;
 
+/// What stands at the end of a text that was cut.
+pub(crate) const CUT: char = '…';
+
 /// A block is handed on when its rows take this much text, however few they are.
 const BLOCK_BYTES_MAX: usize = 8 << 20;
 
@@ -135,7 +138,7 @@ pub(crate) fn shorten(raw: &[u8]) -> String {
     while end > RAW_BYTES_MAX - 4 && raw[end] & 0xC0 == 0x80 {
         end -= 1;
     }
-    format!("{}…", String::from_utf8_lossy(&raw[..end]))
+    format!("{}{CUT}", String::from_utf8_lossy(&raw[..end]))
 }
 
 /// What is wrong with a row.

@@ -32,7 +32,7 @@ pub use again::{Again, Origin, is_whole, read_again};
 pub use block::{FileCounts, Rejected};
 pub use error::IngestError;
 pub use keys::KeySet;
-pub use list::{Compression, InputFile, list};
+pub use list::{Compression, InputFile, is_named, list};
 pub use pipeline::{BATCH_ROWS, BLOCKS_WAITING_MAX, Intake, Sink, TakeIn, take_in};
 pub use read::digest_file;
 pub use schema::{Known, Look, Narrowed, narrowed, resolve_schema};

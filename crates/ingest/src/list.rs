@@ -65,14 +65,8 @@ impl InputFile {
 pub fn list(source: &Source, node: &Node, root: &Path) -> Result<Vec<InputFile>, Reports> {
     let place = place_of(node, &source.path);
     let pattern = source.path.value.trim();
-    let full = match Path::new(pattern).is_absolute() {
-        true => pattern.to_string(),
-        false => format!("{}/{pattern}", glob::Pattern::escape(&root.to_string_lossy())),
-    };
-    // A star stays within a folder, and hidden files are left alone, as in a shell.
-    let options =
-        glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
-    let found = glob::glob_with(&full, options).map_err(|error| {
+    let full = full(pattern, root);
+    let found = glob::glob_with(&full, MATCH).map_err(|error| {
         Report::error("invalid-value", format!("`{pattern}` is not a path pattern"))
             .note(format!("{} at character {}", error.msg, error.pos + 1))
             .at(place.clone())
@@ -129,6 +123,27 @@ pub fn list(source: &Source, node: &Node, root: &Path) -> Result<Vec<InputFile>,
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
+}
+
+/// A star stays within a folder, and hidden files are left alone, as in a shell.
+const MATCH: glob::MatchOptions =
+    glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+
+/// A pattern from the root of the file system.
+fn full(pattern: &str, root: &Path) -> String {
+    let pattern = pattern.strip_prefix("./").unwrap_or(pattern);
+    match Path::new(pattern).is_absolute() {
+        true => pattern.to_string(),
+        false => format!("{}/{pattern}", glob::Pattern::escape(&root.to_string_lossy())),
+    }
+}
+
+/// Whether a source's path names a file of this [`InputFile::path`], be it there or not.
+pub fn is_named(source: &Source, root: &Path, path: &str) -> bool {
+    let pattern = glob::Pattern::new(&full(source.path.value.trim(), root));
+    // As text: a path that leaves the project's folder keeps its `..`, as the pattern does.
+    let absolute = if Path::new(path).is_absolute() { path.to_string() } else { format!("{}/{path}", root.display()) };
+    pattern.is_ok_and(|pattern| pattern.matches_with(&absolute, MATCH))
 }
 
 /// The place of a value of a node's file.

@@ -145,7 +145,8 @@ impl Model {
             Some(labels) => {
                 let mut fields =
                     vec![Field::new("prediction", labels.array.data_type().clone(), true), double("score")];
-                if wanted > 1 {
+                // The target's type decides, not how many classes there happen to be: what is answered is known before training.
+                if *labels.array.data_type() != DataType::Boolean {
                     fields.push(Field::new_list("probabilities", double("item"), true));
                 }
                 fields
@@ -368,23 +369,28 @@ impl Prediction {
         self.classes.as_ref().map(|labels| &labels.classes)
     }
 
-    /// The answers as one struct column: `prediction` in the target's type, and for classes `score`, and for more than two
-    /// `probabilities` in the order of the classes. Its type is that of [`Model::output_field`].
+    /// The answers as one struct column: `prediction` in the target's type, for classes `score`, and for classes that are not true
+    /// and false `probabilities`, in the order of the classes. Its type is that of [`Model::output_field`].
     pub fn into_struct(self) -> ArrayRef {
-        let rows = self.score.len();
-        let score: ArrayRef = Arc::new(Float64Array::from(self.score));
-        let Some(labels) = self.classes else {
-            return Arc::new(StructArray::new(self.output, vec![score], None));
+        let Prediction { score, codes, probabilities, classes, output } = self;
+        let rows = score.len();
+        let classes_of = classes.as_ref().map_or(0, |labels| labels.array.len());
+        let probabilities = match (classes_of, output.len()) {
+            (2, 3) => score.iter().flat_map(|&score| [1.0 - score, score]).collect(),
+            _ => probabilities,
         };
-        let prediction = arrow::compute::take(&labels.array, &UInt32Array::from(self.codes), None)
+        let score: ArrayRef = Arc::new(Float64Array::from(score));
+        let Some(labels) = classes else {
+            return Arc::new(StructArray::new(output, vec![score], None));
+        };
+        let prediction = arrow::compute::take(&labels.array, &UInt32Array::from(codes), None)
             .expect("codes are positions among the classes");
         let mut columns = vec![prediction, score];
-        if let Some(DataType::List(item)) = self.output.get(2).map(|field| field.data_type()) {
-            let classes = labels.array.len();
-            let values: ArrayRef = Arc::new(Float64Array::from(self.probabilities));
-            let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(classes, rows));
+        if let Some(DataType::List(item)) = output.get(2).map(|field| field.data_type()) {
+            let values: ArrayRef = Arc::new(Float64Array::from(probabilities));
+            let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(classes_of, rows));
             columns.push(Arc::new(ListArray::new(item.clone(), offsets, values, None)));
         }
-        Arc::new(StructArray::new(self.output, columns, None))
+        Arc::new(StructArray::new(output, columns, None))
     }
 }

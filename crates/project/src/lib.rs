@@ -4,7 +4,7 @@
 //!
 //! In reading order: [`model`](Project) says what a project is, [`files`](FileSource) where its files come from,
 //! [`settings`](SETTINGS) which settings there are. `toml` reads those with their places, `header` finds them in SQL, `sql` reads
-//! SELECTs, `checks` reads rules. A file module for each kind of file turns it into a draft, `load` links the drafts, and `graph`,
+//! SELECTs, `columns` tells where the order of columns counts, `checks` reads rules. A file module for each kind of file turns it into a draft, `load` links the drafts, and `graph`,
 //! `selector` and `draw` work on what came out. `test_file` reads the unit tests, which only those load who ask for them.
 
 pub mod model;
@@ -15,6 +15,7 @@ mod values;
 
 mod build_settings;
 mod checks;
+mod columns;
 mod draft;
 mod header;
 mod sql;

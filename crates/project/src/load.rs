@@ -5,7 +5,7 @@ use crate::files::{FileSource, Folder};
 use crate::graph;
 use crate::toml::File;
 use crate::views::{self, Mentions};
-use crate::{Body, Node, Project, Rule, Settings, model_file, project_file, source_file, table_file};
+use crate::{Body, Node, Project, Rule, Settings, columns, model_file, project_file, source_file, table_file};
 use pelton_base::{NodeName, Place, Report, Reports, parallel};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,7 +27,9 @@ pub fn load_settings(root: &Path) -> Result<Project, Reports> {
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf());
     let (settings, reports) = settings(&root, &Folder(root.clone()))?;
     match reports.is_empty() {
-        true => Ok(Project { root, settings, nodes: BTreeMap::new(), order: Vec::new() }),
+        true => {
+            Ok(Project { root, settings, nodes: BTreeMap::new(), order: Vec::new(), by_column_order: BTreeSet::new() })
+        }
         false => Err(Reports(reports)),
     }
 }
@@ -65,7 +67,8 @@ pub fn load_with(root: &Path, files: &dyn FileSource) -> Result<Project, Reports
     });
     reports.extend(views::mistakes(&nodes, &order, &mentions));
     if reports.is_empty() {
-        return Ok(Project { root: root.to_path_buf(), settings, nodes, order });
+        let by_column_order = columns::built_by_order(&nodes, &order);
+        return Ok(Project { root: root.to_path_buf(), settings, nodes, order, by_column_order });
     }
     // A report without a place (a cycle) goes last.
     reports.sort_by_key(|report| {
@@ -232,6 +235,16 @@ impl Drafts {
                     });
                 };
                 let missing = match (table.entity.is_empty(), table.time.is_none()) {
+                    (false, false) if !table.online => {
+                        let said =
+                            wrong(format!("the endpoint would look features up in `{name}`, which is not online"));
+                        return said.map(|report| {
+                            report
+                                .note(format!("`online = false` in the header of `{name}` keeps endpoints from it"))
+                                .hint(format!("remove `online = false` from the header of `{name}`"))
+                                .hint("or join the columns in the model's SELECT, so that requests carry them")
+                        });
+                    }
                     (false, false) => return None,
                     (true, true) => "`entity` and `time`",
                     (true, false) => "`entity`",

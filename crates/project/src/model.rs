@@ -16,6 +16,8 @@ pub struct Project {
     pub nodes: BTreeMap<NodeName, Node>,
     /// Names of all nodes, every node after what it reads; ties by name.
     pub order: Vec<NodeName>,
+    /// Nodes for whose rows, or for those of their readers, the order of the columns that they read counts.
+    pub by_column_order: BTreeSet<NodeName>,
 }
 
 /// `pelton.toml`, with defaults filled in.
@@ -84,6 +86,10 @@ pub struct ServerSettings {
     pub rows_max: usize,
     /// `requests_max`: the most requests under way. Default 1,024.
     pub requests_max: usize,
+    /// `connections_max`: the most connections that are open. Default 512.
+    pub connections_max: usize,
+    /// `headers_ms`: how long a connection may wait for the whole headers of its next request. Default 30,000.
+    pub headers_ms: u64,
     /// `timeout_ms`: the longest that a request may take. Default 10,000.
     pub timeout_ms: u64,
     /// `drain_ms`: how long requests under way may go on after SIGTERM. Default 10,000.
@@ -188,6 +194,17 @@ pub struct Select {
     pub offset: usize,
     /// The text in a normal form: comments gone, spacing and keyword case the same however it was written.
     pub normal: String,
+    /// What it does with the order of the columns that it reads.
+    pub order: ColumnOrder,
+}
+
+/// What a SELECT does with the order of the columns that it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ColumnOrder {
+    /// Its own columns have that order: it has a `*`.
+    pub is_taken: bool,
+    /// Its rows depend on it: a `*` in a `UNION`, names given by place.
+    pub is_seen: bool,
 }
 
 /// `sources/NAME.toml`.
@@ -296,8 +313,8 @@ pub struct Table {
     pub known_at: Option<Spanned<String>>,
     /// `ttl`: how old a feature row may be, microseconds.
     pub ttl_us: Option<i64>,
-    /// `online`: whether endpoints may look the features up. Default: true when a model that is in the project uses the table.
-    pub online: Option<bool>,
+    /// `online`: whether endpoints may look the features up. Default true.
+    pub online: bool,
     /// `deterministic`: the owner's word that the SQL depends on its inputs alone, though it looks otherwise.
     pub deterministic: bool,
     /// Checks of `[columns.*]` and `[checks]`.

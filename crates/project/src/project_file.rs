@@ -84,6 +84,12 @@ fn server(entry: &Entry) -> ServerSettings {
     if let Some(requests) = number("requests_max", 1) {
         settings.requests_max = requests as usize;
     }
+    if let Some(connections) = number("connections_max", 1) {
+        settings.connections_max = connections as usize;
+    }
+    if let Some(ms) = section.get("headers_ms").and_then(|entry| entry.integer(1, 3_600_000)) {
+        settings.headers_ms = ms as u64;
+    }
     if let Some(ms) = number("timeout_ms", 1) {
         settings.timeout_ms = ms as u64;
     }
@@ -133,6 +139,9 @@ impl Default for ServerSettings {
             body_bytes_max: 8 << 20,
             rows_max: 10_000,
             requests_max: 1_024,
+            // Half of the files that most systems let a process open; stores and logs need some too.
+            connections_max: 512,
+            headers_ms: 30_000,
             timeout_ms: 10_000,
             drain_ms: 10_000,
         }

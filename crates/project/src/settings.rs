@@ -150,7 +150,11 @@ pub static SERVER: SettingsTable = SettingsTable {
             "The largest request body."
         "rows_max" optional "a whole number from 1" "10000" "rows_max = 10000" "The most rows of a request."
         "requests_max" optional "a whole number from 1" "1024" "requests_max = 1024" "The most requests under way."
-        "timeout_ms" optional "a whole number from 1" "10000" "timeout_ms = 10000" "The longest that a request may take."
+        "connections_max" optional "a whole number from 1" "512" "connections_max = 2000"
+            "The most connections that are open; a request under way has one. Each needs one of the files that the system lets a process open."
+        "headers_ms" optional "a whole number from 1 to 3600000" "30000" "headers_ms = 5000"
+            "How long a connection may take until the headers of its next request are there, also between requests; then it is closed."
+        "timeout_ms" optional "a whole number from 1" "10000" "timeout_ms = 10000" "The longest that a request may take, from its headers on."
         "drain_ms" optional "a whole number from 0" "10000" "drain_ms = 10000"
             "How long requests under way may go on after the server is told to stop."
     },
@@ -309,7 +313,8 @@ pub static TABLE: SettingsTable = SettingsTable {
         "known_at" optional "a column" "the column `known_at`, when the SELECT has it" r#"known_at = "loaded_at""#
             "The column of the time at which a row became known."
         "ttl" optional "a duration such as `\"30 days\"` or `\"1 hour\"`" "" r#"ttl = "30 days""# "How old a feature row may be."
-        "online" optional "`true` or `false`" "true when a model uses the table" "online = true" "Whether endpoints may look the features up."
+        "online" optional "`true` or `false`" "true" "online = false"
+            "Whether endpoints may look the features up. With `false`, a model that lists the table under `features` is refused."
         "deterministic" optional "`true` or `false`" "false" "deterministic = true"
             "Your word that the SQL depends on its inputs alone, though it looks otherwise."
         "columns" optional "a table of columns" "" r#"columns = { amount = { checks = ["not_null"] } }"# "Notes and checks by column."
@@ -322,7 +327,7 @@ pub static TABLE: SettingsTable = SettingsTable {
             "The columns of a `history` whose change begins a new row."
         "interval" optional "a duration such as `\"1 day\"`" "" r#"interval = "1 day""# "The length of the intervals of an `interval` build."
         "lookback" optional "a duration" "as far as the SQL says" r#"lookback = "30 days""#
-            "How far before an interval its SELECT looks, where the SQL alone does not bound it."
+            "How far before an interval the nearest rows lie that its SELECT looks at (`lag`, a number of rows), where the SQL does not bound it."
         "lateness" optional "a duration" "" r#"lateness = "2 hours""#
             "How long an interval waits after its end, in the time of the rows, before it is built."
         "start" optional "a date or a time" "" r#"start = "2026-01-01""# "Where the intervals of an `interval` build begin."

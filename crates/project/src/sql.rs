@@ -5,6 +5,7 @@
 //! `[1, 2]`. What the engine would parse and then ignore (`TABLESAMPLE`, `FOR UPDATE`, ...) is refused here.
 
 use crate::toml::Span;
+use crate::{ColumnOrder, columns};
 use sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query, Select as AstSelect, SetExpr,
     TableFactor, Visit, Visitor,
@@ -48,6 +49,8 @@ pub(crate) struct ParsedQuery {
     pub normal: String,
     /// The names that it reads.
     pub mentions: Vec<Mention>,
+    /// What it does with the order of the columns that it reads.
+    pub order: ColumnOrder,
     /// What the engine would not do.
     pub mistakes: Vec<SqlMistake>,
     /// Where the query ends: before a trailing `;` and comments.
@@ -132,7 +135,8 @@ pub(crate) fn parse_query(text: &str) -> Result<ParsedQuery, SqlMistake> {
     let mut reader = Reader { lines: &lines, scopes: Vec::new(), mentions: Vec::new(), mistakes: Vec::new() };
     let _ = query.visit(&mut reader);
     let Reader { mentions, mistakes, .. } = reader;
-    Ok(ParsedQuery { normal: query.to_string(), mentions, mistakes, end: end_of_query })
+    let order = columns::order_in(&query);
+    Ok(ParsedQuery { normal: query.to_string(), mentions, order, mistakes, end: end_of_query })
 }
 
 /// Reads a text that should be exactly one expression.

@@ -59,7 +59,7 @@ pub(crate) fn read(file: &File) -> Draft {
         increment,
         known_at: section.get("known_at").and_then(|entry| entry.words()),
         ttl_us: section.get("ttl").and_then(|entry| entry.duration_us()),
-        online: section.get("online").and_then(|entry| entry.flag()),
+        online: section.get("online").and_then(|entry| entry.flag()).unwrap_or(true),
         deterministic: section.get("deterministic").and_then(|entry| entry.flag()).unwrap_or(false),
         entity,
         time,

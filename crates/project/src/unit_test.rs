@@ -166,6 +166,7 @@ impl Project {
         Project {
             root: self.root.clone(),
             settings: self.settings.clone(),
+            by_column_order: self.by_column_order.clone(),
             order: self.order.iter().filter(|name| kept.contains(*name)).cloned().collect(),
             nodes: self
                 .nodes

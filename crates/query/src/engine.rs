@@ -170,7 +170,8 @@ impl QueryError {
             QueryError::Damaged { message } => Report::error("damaged-table", format!("{subject}: {message}"))
                 .note("nothing was changed")
                 .hint("pelton verify --repair"),
-            QueryError::DiskFull => Report::error("disk-full", format!("{subject}: no space left on the disk")),
+            QueryError::DiskFull => Report::error("disk-full", format!("{subject}: no space left on the disk"))
+                .hint("free some space, then run again"),
             QueryError::Storage { message } => Report::error("storage-failed", format!("{subject}: {message}")),
             QueryError::Conflict => Report::error("publication-conflict", format!("{subject}: {self}"))
                 .note("nothing was published; what was built is kept for the next run")

@@ -52,6 +52,11 @@ pub struct Origin {
     pub before_us: i64,
     /// How far after it.
     pub after_us: i64,
+    /// Whether every row before counts, as in a running total, and not only what is nearest, as in `lag`. Of the first kind no bound may be
+    /// assumed that the SQL does not have.
+    pub all_before: bool,
+    /// Whether rows without a time may count.
+    pub nulls: bool,
 }
 
 impl Origin {

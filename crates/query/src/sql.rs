@@ -23,11 +23,14 @@ pub fn text(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }
 
-/// A time as an expression of a type: microseconds since the epoch.
+/// A time as an expression to compare columns of a type with: microseconds since the epoch.
 pub fn instant(us: i64, data_type: &DataType) -> String {
     let at = pelton_base::format_time_us(us);
-    let at = if *data_type == DataType::Date32 { at.get(..10).unwrap_or(&at) } else { &at };
-    cast(&text(at), data_type)
+    match data_type {
+        DataType::Date32 => cast(&text(at.get(..10).unwrap_or(&at)), data_type),
+        // Without a zone it would be read as what clocks show in the zone of the column.
+        _ => format!("cast({} as timestamp(6) with time zone)", text(&at)),
+    }
 }
 
 /// An expression cast to a type, written in Pelton's type names.

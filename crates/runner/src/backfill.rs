@@ -58,7 +58,7 @@ pub(crate) async fn build(
     let ctx = building.ctx;
     let base = succession::base(ctx, node, published)?;
     let current = base.as_ref();
-    let Some(wanted) = fingerprint::of_node(&ctx.project, node, building.heads()) else {
+    let Some(wanted) = fingerprint::of_node(ctx, node, building.heads())? else {
         return Err(Report::error("node-failed", format!("`{}` reads a node that has no version", node.name)).into());
     };
     // The newest of what was built from exactly this: a backfill that was stopped left it.

@@ -46,7 +46,7 @@ pub(crate) fn bind(
         }
         let Some(id) = versions.get(&name) else { continue };
         let version = load(ctx, id)?;
-        if version.detail.get("view").is_some() {
+        if version.is_view() {
             waiting.extend(version.inputs.iter().map(|(name, _)| name.clone()));
         }
         match relation(ctx, &version) {

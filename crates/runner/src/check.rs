@@ -1,17 +1,19 @@
 //! Types every column of every node through the engine's planner, without reading data, up to what endpoints ask and answer.
 
 use crate::known::KnownTypes;
-use crate::{increment, lineage, source, unit_tests};
+use crate::source_columns::{self, Recorded};
+use crate::{increment, lineage, unit_tests};
 use pelton_base::{Digest, NodeName, Report, Reports, Severity, parallel};
 use pelton_features::{FeatureTable, ResolvedUse};
 use pelton_project::{Body, Build, Model, Node, Project, Select, UnitTests};
-use pelton_query::{Catalog, Engine, Relation, types};
+use pelton_query::{Catalog, Engine, QueryError, Relation, Scorer, sql, types};
 use pelton_store::Warehouse;
 use pelton_train::{Columns, Lookup};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{ArrayRef, new_null_array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
 
 /// A column and its type, as Pelton names it.
@@ -82,7 +84,7 @@ pub fn check(
     if mistakes.has_errors() {
         return Err(mistakes);
     }
-    types.warnings.extend(without_files(project)?);
+    types.warnings.extend(without_files(project, warehouse)?);
     let columns = |fields: &[Field]| fields.iter().map(typed_column).collect::<Vec<_>>();
     let nodes = project
         .order
@@ -113,14 +115,23 @@ pub fn check(
 
 /// Warnings of sources whose path matches no file: they may be checked before their data is there, because their columns are declared,
 /// but a run needs it. Fails with what is wrong with a path whatever files there are.
-fn without_files(project: &Project) -> Result<Reports, Reports> {
+fn without_files(project: &Project, warehouse: Option<&Warehouse>) -> Result<Reports, Reports> {
     let mut found = Reports::default();
     for node in project.nodes.values() {
         let Body::Source(settings) = &node.body else { continue };
         for mut report in pelton_ingest::list(settings, node, &project.root).err().unwrap_or_default().0 {
             if matches!(report.code, "empty-glob" | "unreadable-file") {
                 report.severity = Severity::Warning;
-                report = report.note("a run refuses the source as long as it is so");
+                let taken_in = match warehouse.filter(|_| report.code == "empty-glob") {
+                    Some(warehouse) => {
+                        Recorded::newest(warehouse, node, settings)?.files_named(&project.root, settings)
+                    }
+                    None => 0,
+                };
+                report = report.note(match taken_in {
+                    0 => "a run refuses the source as long as it is so",
+                    _ => "the files that it named were taken in, and their rows stay",
+                });
             }
             found.push(report);
         }
@@ -144,6 +155,8 @@ pub(crate) struct Types {
     pub(crate) schemas: BTreeMap<NodeName, SchemaRef>,
     pub(crate) models: BTreeMap<NodeName, ModelTypes>,
     volatile: BTreeMap<NodeName, Vec<String>>,
+    /// What of that holds for a node's readers too: a view is read in place, and a model looks up in what it reads.
+    passed_on: BTreeMap<NodeName, Vec<String>>,
     warnings: Reports,
 }
 
@@ -156,13 +169,36 @@ impl Types {
                 catalog.relations.insert(parent.to_string(), Relation::Typed(schema.clone()));
             }
             if let Some(model) = self.models.get(parent) {
-                bind_typed_model(&mut catalog, parent, &model.columns.answer);
+                bind_typed_model(&mut catalog, parent, &model.columns);
             }
         }
         catalog
     }
 
-    /// What makes a node's SELECT depend on more than its inputs.
+    /// As [`Types::catalog`], with views as the SELECTs that they are: what a proof over a stored table would say of them does not hold.
+    pub(crate) fn catalog_through_views(&self, project: &Project, node: &Node) -> Catalog {
+        let mut catalog = self.catalog(node);
+        let names = |node: &Node| node.reads.iter().map(|(parent, _)| parent.clone()).collect::<Vec<_>>();
+        let mut waiting = names(node);
+        while let Some(name) = waiting.pop() {
+            let Some(parent) = project.nodes.get(&name).filter(|parent| crate::catalog::is_view(parent)) else {
+                continue;
+            };
+            let sql = parent.select().map(|select| select.sql.clone()).unwrap_or_default();
+            if let Some(Relation::View(_)) = catalog.relations.insert(name.to_string(), Relation::View(sql)) {
+                continue;
+            }
+            let below = self.catalog(parent);
+            for (name, relation) in below.relations {
+                catalog.relations.entry(name).or_insert(relation);
+            }
+            catalog.predicts.extend(below.predicts);
+            waiting.extend(names(parent));
+        }
+        catalog
+    }
+
+    /// What makes a node's rows depend on more than its inputs, in its own SELECT or in a view below it.
     pub(crate) fn volatile(&self, name: &NodeName) -> &[String] {
         self.volatile.get(name).map_or(&[], Vec::as_slice)
     }
@@ -260,6 +296,7 @@ struct Typing<'a> {
 /// What typing a node gives.
 struct TypedNode {
     schema: SchemaRef,
+    /// What makes its own SELECT depend on more than what it reads.
     volatile: Vec<String>,
     feature: Option<FeatureTable>,
     model: Option<ModelTypes>,
@@ -303,16 +340,55 @@ impl Typing<'_> {
         let mut shape = vec![shape_of(typed.schema.fields().iter().map(AsRef::as_ref))];
         if let Some(model) = typed.model {
             shape.push(shape_of(&model.columns.answer));
+            shape.push(shape_of(asked_with(&model.columns)));
             self.types.models.insert(name.clone(), model);
         }
+        if let Some(select) = node.select().filter(|_| crate::catalog::is_view(node)) {
+            shape.push(select.normal.clone());
+            shape.extend(node.reads.iter().filter_map(|(parent, _)| Some(self.shapes.get(parent)?.to_string())));
+        }
+        let passed_on = self.passed_on(node, &typed.volatile);
+        shape.extend(passed_on.iter().cloned());
         self.shapes.insert(name.clone(), Digest::of_parts(shape.iter().map(String::as_str)));
         if let Some(feature) = typed.feature {
             self.features.insert(name.clone(), feature);
         }
-        if !typed.volatile.is_empty() {
-            self.types.volatile.insert(name.clone(), typed.volatile);
+        if !passed_on.is_empty() {
+            self.types.passed_on.insert(name.clone(), passed_on);
+        }
+        let volatile = self.with_inherited(node, typed.volatile);
+        if !volatile.is_empty() {
+            self.types.volatile.insert(name.clone(), volatile);
         }
         self.types.schemas.insert(name.clone(), typed.schema);
+    }
+
+    /// What makes a node's rows depend on more than its inputs: its own SELECT, and what it reads in place.
+    fn with_inherited(&self, node: &Node, own: Vec<String>) -> Vec<String> {
+        let rows_come_from =
+            node.reads.iter().map(|(parent, _)| parent).filter(|parent| !node.checked_with.contains(*parent));
+        self.with_passed_on(own, rows_come_from)
+    }
+
+    fn with_passed_on<'a>(&self, mut own: Vec<String>, parents: impl Iterator<Item = &'a NodeName>) -> Vec<String> {
+        for word in parents.filter_map(|parent| self.types.passed_on.get(parent)).flatten() {
+            if !own.contains(word) {
+                own.push(word.clone());
+            }
+        }
+        own
+    }
+
+    /// What of a node's dependence on more than its inputs its readers share, unless the owner gave their word.
+    fn passed_on(&self, node: &Node, own: &[String]) -> Vec<String> {
+        match &node.body {
+            Body::Table(table) if table.build == Build::View && !table.deterministic => {
+                let own = own.iter().map(|what| format!("{what} in view `{}`", node.name)).collect();
+                self.with_inherited(node, own)
+            }
+            Body::Model(model) => self.with_passed_on(Vec::new(), model.features.iter().map(|used| &used.table)),
+            _ => Vec::new(),
+        }
     }
 
     /// Everything that a table's types depend on: its file, and the shapes of what it reads.
@@ -332,10 +408,10 @@ impl Typing<'_> {
 
     fn source(&self, node: &Node, settings: &pelton_project::Source) -> Result<SchemaRef, Reports> {
         let recorded = match self.warehouse {
-            Some(warehouse) => source::Recorded::newest(warehouse, node, settings)?,
-            None => source::Recorded::default(),
+            Some(warehouse) => Recorded::newest(warehouse, node, settings)?,
+            None => Recorded::default(),
         };
-        let schema = source::columns_of(&self.project.root, node, settings, &recorded)?;
+        let schema = source_columns::columns_of((&self.project.root, self.warehouse), node, settings, &recorded)?;
         let mut mistakes = Reports::default();
         for name in settings.key.iter().chain(&settings.time) {
             if schema.field_with_name(&name.value).is_err() {
@@ -349,18 +425,18 @@ impl Typing<'_> {
     }
 
     fn table(&self, node: &Node, table: &pelton_project::Table) -> Result<TypedNode, Reports> {
-        let catalog = self.catalog(node);
-        let mut typed = self.select(node, &table.select, &catalog)?;
+        let mut typed = self.select(node, &table.select, &self.catalog(node))?;
         if table.build.is_incremental() {
-            let schema = increment::check(self.engine, &catalog, node, table, (&typed.schema, &typed.volatile))?;
+            let catalog = self.types.catalog_through_views(self.project, node);
+            let volatile = self.with_inherited(node, typed.volatile.clone());
+            let schema = increment::check(self.engine, &catalog, node, table, (&typed.schema, &volatile))?;
             typed.schema = pelton_store::stored_schema(&schema).map_err(|error| error.report())?;
         }
         Ok(typed)
     }
 
     fn select(&self, node: &Node, select: &Select, catalog: &Catalog) -> Result<TypedNode, Reports> {
-        let typed =
-            self.engine.analyze(catalog, &select.sql).map_err(|error| crate::table::select_report(node, &error))?;
+        let typed = self.engine.analyze(catalog, &select.sql).map_err(|error| self.select_report(node, &error))?;
         let mut fields: Vec<Field> = Vec::with_capacity(typed.schema.fields().len());
         let mut mistakes = Reports::default();
         for field in typed.schema.fields() {
@@ -383,6 +459,25 @@ impl Typing<'_> {
             return Err(mistakes);
         }
         Ok(TypedNode { volatile: typed.volatile, ..TypedNode::of_schema(Arc::new(Schema::new(fields))) })
+    }
+
+    /// The report of a mistake in a SELECT; of a column that only a model asks for, it says which.
+    fn select_report(&self, node: &Node, error: &QueryError) -> Report {
+        let report = crate::table::select_report(node, error);
+        let QueryError::UnknownColumn { name, .. } = error else { return report };
+        let underlined = report.at.iter().flat_map(|at| {
+            let text = at.text.as_deref().unwrap_or_default();
+            text.chars().skip(at.column.saturating_sub(1)).take(at.length)
+        });
+        let is_call = underlined.collect::<String>().eq_ignore_ascii_case("predict");
+        let asks = |(parent, _): &&(NodeName, _)| {
+            let model = self.types.models.get(parent);
+            model.is_some_and(|model| asked_with(&model.columns).any(|field| field.name() == name))
+        };
+        match node.reads.iter().find(asks).filter(|_| is_call) {
+            Some((model, _)) => report.note(format!("`predict` asks `{model}` with it")),
+            None => report,
+        }
     }
 
     fn checks(&self, node: &Node, schema: &SchemaRef, said: &mut Reports) {
@@ -460,15 +555,52 @@ fn shape_of<'a>(fields: impl IntoIterator<Item = &'a Field>) -> String {
 }
 
 /// Types `predict(model, table)` before the model was ever trained: the table's columns, then nulls of the answer's types.
-pub(crate) fn bind_typed_model(catalog: &mut Catalog, name: &NodeName, answer: &[Field]) {
-    use pelton_query::sql;
-    let outputs: Vec<String> = answer
+///
+/// The table must have the columns that a trained model is asked with, in types that it takes; as a trained model's scorer does, a
+/// scorer for each of them sees to that.
+pub(crate) fn bind_typed_model(catalog: &mut Catalog, model: &NodeName, columns: &Columns) {
+    let (mut asked, mut hidden) = (Vec::new(), Vec::new());
+    for (at, field) in asked_with(columns).enumerate() {
+        // An error of types names the scorer.
+        let scorer = format!("`{}` of model `{model}`", field.name());
+        hidden.push(format!("pelton_asked_{at}"));
+        asked.push(format!("{}({}) as pelton_asked_{at}", sql::ident(&scorer), sql::ident(field.name())));
+        catalog.scorers.insert(scorer, Arc::new(Asked(field.clone())));
+    }
+    let outputs: Vec<String> = columns
+        .answer
         .iter()
         .map(|field| format!("{} as {}", sql::cast("null", field.data_type()), sql::ident(field.name())))
         .collect();
-    let outputs = outputs.join(", ");
-    let template = Arc::new(move |table: &str| format!("select *, {outputs} from {table}"));
-    catalog.predicts.insert(name.to_string(), template);
+    let (asked, hidden, outputs) = (asked.join(", "), hidden.join(", "), outputs.join(", "));
+    let template = Arc::new(move |table: &str| match hidden.is_empty() {
+        true => format!("select *, {outputs} from {table}"),
+        false => format!("select * except ({hidden}), {outputs} from (select *, {asked} from {table}) as asked"),
+    });
+    catalog.predicts.insert(model.to_string(), template);
+}
+
+/// The columns that `predict` needs of a table.
+fn asked_with(columns: &Columns) -> impl Iterator<Item = &Field> {
+    columns.request.iter().chain(&columns.time)
+}
+
+/// Takes one column that a model is asked with, and answers nothing.
+#[derive(Debug)]
+struct Asked(Field);
+
+impl Scorer for Asked {
+    fn inputs(&self) -> &[Field] {
+        std::slice::from_ref(&self.0)
+    }
+
+    fn output(&self) -> Field {
+        Field::new("asked", DataType::Boolean, true)
+    }
+
+    fn score(&self, inputs: &[ArrayRef]) -> Result<ArrayRef, String> {
+        Ok(new_null_array(&DataType::Boolean, inputs.first().map_or(0, |column| column.len())))
+    }
 }
 
 /// A warning of a table's column whose name Delta Lake allows only with a feature that we do not write, because older readers lack it.

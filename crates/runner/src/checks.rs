@@ -125,6 +125,7 @@ impl Building<'_> {
             let more = catalog::bind(self.ctx, self.versions(), missing)?;
             catalog.relations.extend(more.relations);
             catalog.predicts.extend(more.predicts);
+            catalog.scorers.extend(more.scorers);
         }
         Ok(catalog)
     }

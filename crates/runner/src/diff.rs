@@ -8,8 +8,9 @@ use crate::catalog::{self, Versions};
 use crate::check::TypedColumn;
 use crate::context::{Context, reports};
 use crate::environments::{current_of, publication_of};
+use crate::shape::VALID_FROM;
 use pelton_base::{Digest, NodeName, Report, Reports, VersionId, format_time_us};
-use pelton_project::{Body, Node, select};
+use pelton_project::{Body, Build, Node, Spanned, select};
 use pelton_query::{Catalog, Relation, collect, sql, types};
 use pelton_serve::write_value;
 use pelton_store::{ColumnType, Publication, VersionRecord};
@@ -51,7 +52,7 @@ pub struct ComparedVersion {
     /// Its digest.
     pub digest: Digest,
     /// Its rows; of a model, the examples.
-    pub rows: u64,
+    pub rows: Option<u64>,
     /// When it was built, RFC 3339.
     pub built_at: String,
     /// Of a model: what learned it.
@@ -294,7 +295,7 @@ fn version(version: &VersionRecord) -> ComparedVersion {
     ComparedVersion {
         version: version.id.clone(),
         digest: version.digest,
-        rows: version.rows,
+        rows: version.rows_known(),
         built_at: format_time_us(version.built_at_us),
         learner: detail("learner").and_then(|learner| learner.as_str().map(str::to_string)),
         metrics: metrics.unwrap_or_default(),
@@ -324,12 +325,18 @@ fn shared_columns(left: &[ColumnType], right: &[ColumnType]) -> Vec<(String, Dat
 fn key_of(node: &Node) -> Vec<String> {
     match &node.body {
         Body::Source(source) => source.key.iter().map(|key| key.value.clone()).collect(),
-        Body::Table(table) => match &table.time {
-            Some(time) if !table.entity.is_empty() => {
-                table.entity.iter().chain([time]).map(|column| column.value.clone()).collect()
+        Body::Table(table) => {
+            let names = |columns: &[Spanned<String>]| columns.iter().map(|column| column.value.clone()).collect();
+            // What a build is said to keep apart by is unique, which entity and time need not be.
+            match (table.build, &table.time) {
+                (Build::Merge, _) => names(&table.increment.key),
+                (Build::History, _) => [names(&table.increment.key), vec![VALID_FROM.to_string()]].concat(),
+                (_, Some(time)) if !table.entity.is_empty() => {
+                    table.entity.iter().chain([time]).map(|column| column.value.clone()).collect()
+                }
+                _ => Vec::new(),
             }
-            _ => Vec::new(),
-        },
+        }
         Body::Model(_) => Vec::new(),
     }
 }

@@ -8,7 +8,8 @@ use crate::context::{Context, nothing_published, reports};
 use crate::diff::ComparedSide;
 use crate::fingerprint::Heads;
 use crate::outcome::HeldModel;
-use crate::{model, retry, serving, verify};
+use crate::refusal::{self, By};
+use crate::{fit, logs, model, retry, serving, verify};
 use pelton_base::fail::{self, Point};
 use pelton_base::{NodeName, Report, Reports, RunId, VersionId};
 use pelton_project::Body;
@@ -185,7 +186,8 @@ pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, R
         return Err(report.hint(format!("pelton publish {from} --to ENVIRONMENT")).into());
     }
     let state = ctx.warehouse.state();
-    let _lock = state.lock_run().map_err(reports)?;
+    let by = By { environment: to, command: &options.command };
+    let _lock = refusal::lock(ctx, by)?;
     let source = current_of(ctx, from)?;
     let target = state.current(to).map_err(reports)?;
     let (ours, theirs) = (heads(ctx, from)?, heads(ctx, to)?);
@@ -200,7 +202,8 @@ pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, R
             &kept,
         );
         if !newer.is_empty() {
-            return Err(moved_meanwhile(options, &source, &newer).into());
+            let refused = moved_meanwhile(options, &source, &newer);
+            return Err(refusal::noted(ctx, by, refused.into(), newer));
         }
     }
     let changed = moved(&theirs, &nodes, &ours, "published");
@@ -218,11 +221,21 @@ pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, R
         elapsed_ms: 0,
     };
     if outcome.nodes.is_empty() {
+        // One that was killed after its publication is finished here.
+        outcome.reports.extend(logs::show(ctx, &source.run, None).await?.said);
         outcome.elapsed_ms = began.elapsed().as_millis() as u64;
         return Ok(outcome);
     }
-    outcome.reports = Reports(gates(ctx, &ours, &theirs, &mut outcome.held)?);
+    outcome.reports = Reports(gates(ctx, &ours, &theirs, &mut outcome.held).await?);
     if outcome.held.is_empty() {
+        let misfits = fit::misfits(ctx, &nodes, &catalog::versions(&theirs))?;
+        if !misfits.is_empty() {
+            let report = |misfit: &fit::Misfit| {
+                let build = format!("pelton run +{} --env {from}", misfit.model);
+                misfit.report().note(format!("nothing was published to `{to}`")).hint(build)
+            };
+            return Err(Reports(misfits.iter().map(report).collect()));
+        }
         serving::build_online(ctx, &nodes).await?;
     }
     let run = begin(ctx, to, &options.command).await?;
@@ -260,7 +273,7 @@ pub async fn rollback(ctx: &Context, options: &RollbackOptions) -> Result<Moved,
     let began = Instant::now();
     let environment = &options.environment;
     let state = ctx.warehouse.state();
-    let _lock = state.lock_run().map_err(reports)?;
+    let _lock = refusal::lock(ctx, By { environment, command: &options.command })?;
     let current = current_of(ctx, environment)?;
     let target = match options.to {
         Some(id) => publication_of(ctx, environment, id)?,
@@ -293,6 +306,8 @@ pub async fn rollback(ctx: &Context, options: &RollbackOptions) -> Result<Moved,
         elapsed_ms: 0,
     };
     if outcome.nodes.is_empty() {
+        // One that was killed after its publication is finished here.
+        outcome.reports.extend(logs::show(ctx, &current.run, None).await?.said);
         outcome.elapsed_ms = began.elapsed().as_millis() as u64;
         return Ok(outcome);
     }
@@ -372,14 +387,14 @@ fn merged(ctx: &Context, ours: &Heads, theirs: &Heads) -> (Versions, Vec<NodeNam
     (nodes, kept)
 }
 
-/// Nodes that the target changed after the other environment took its version of them, each in a sentence.
+/// Nodes that the target changed after the other environment took its version of them, each with a sentence about it.
 fn newer_in_target(
     ours_since: &[NodeSince],
     theirs_since: &[NodeSince],
     ours: &Heads,
     theirs: &Heads,
     kept: &[NodeName],
-) -> Vec<String> {
+) -> Vec<(NodeName, String)> {
     let kept: BTreeSet<&NodeName> = kept.iter().collect();
     let since: BTreeMap<&NodeName, &NodeSince> = ours_since.iter().map(|node| (&node.node, node)).collect();
     let newest = ours_since.iter().map(|node| node.since).max().unwrap_or(0);
@@ -396,29 +411,29 @@ fn newer_in_target(
         if is_same || there.since <= here || kept.contains(&there.node) {
             continue;
         }
-        newer.push(match (mine, other) {
+        let sentence = match (mine, other) {
             (Some(mine), Some(other)) => format!(
-                "`{}`: version {} since publication {}, newer than {} of publication {here}",
-                there.node, other.id, there.since, mine.id
+                "version {} since publication {}, newer than {} of publication {here}",
+                other.id, there.since, mine.id
             ),
-            (Some(mine), None) => format!(
-                "`{}`: removed in publication {}, after version {} of publication {here}",
-                there.node, there.since, mine.id
-            ),
-            _ => format!("`{}`: new in publication {}", there.node, there.since),
-        });
+            (Some(mine), None) => {
+                format!("removed in publication {}, after version {} of publication {here}", there.since, mine.id)
+            }
+            _ => format!("new in publication {}", there.since),
+        };
+        newer.push((there.node.clone(), sentence));
     }
     newer
 }
 
-fn moved_meanwhile(options: &PublishOptions, source: &Publication, newer: &[String]) -> Report {
+fn moved_meanwhile(options: &PublishOptions, source: &Publication, newer: &[(NodeName, String)]) -> Report {
     let PublishOptions { from, to, .. } = options;
     let count = newer.len();
     let nodes = if count == 1 { "1 node is".to_string() } else { format!("{count} nodes are") };
     let message = format!("{nodes} newer in `{to}` than in `{from}` (publication {})", source.id);
     let mut report = Report::error("environment-moved", message);
-    for line in newer.iter().take(NAMED_MAX) {
-        report = report.note(line.clone());
+    for (node, sentence) in newer.iter().take(NAMED_MAX) {
+        report = report.note(format!("`{node}`: {sentence}"));
     }
     if count > NAMED_MAX {
         report = report.note(format!("and {} more", count - NAMED_MAX));
@@ -432,7 +447,7 @@ fn moved_meanwhile(options: &PublishOptions, source: &Publication, newer: &[Stri
 }
 
 /// Asks the gates of every model that would go into service against the version that is there.
-fn gates(ctx: &Context, ours: &Heads, theirs: &Heads, held: &mut Vec<HeldModel>) -> Result<Vec<Report>, Reports> {
+async fn gates(ctx: &Context, ours: &Heads, theirs: &Heads, held: &mut Vec<HeldModel>) -> Result<Vec<Report>, Reports> {
     let mut said = Vec::new();
     for (name, head) in ours.iter().filter(|(_, head)| head.kind == "model") {
         let current = theirs.get(name).filter(|current| current.kind == "model");
@@ -446,7 +461,13 @@ fn gates(ctx: &Context, ours: &Heads, theirs: &Heads, held: &mut Vec<HeldModel>)
             );
             return Err(report.note("nothing was published").into());
         };
-        let refusals = model::judge_again(ctx, node, settings, head, current)?;
+        // Where the examples are gone, both versions are taken at what was recorded of their own training.
+        let inputs = model::trained_on(ctx, node, &catalog::load(ctx, &head.id)?)?;
+        let judged = model::judge_again(ctx, node, settings, head, current, inputs.as_ref()).await;
+        let refusals = match (judged, inputs) {
+            (Err(_), Some(_)) => model::judge_again(ctx, node, settings, head, current, None).await?,
+            (judged, _) => judged?,
+        };
         if !refusals.is_empty() {
             said.extend(refusals);
             let in_service = current.map(|current| current.id.clone());
@@ -521,13 +542,15 @@ async fn finish(
 ) -> Result<Moved, Reports> {
     let state = ctx.warehouse.state();
     if outcome.held.is_empty() {
-        let publish = Publish { environment: &outcome.environment, run, at_us: ctx.now_us(), nodes, expect };
-        fail::after(if outcome.restores.is_some() { Point::EnvironmentRollback } else { Point::EnvironmentPublish });
-        let restores = outcome.restores;
-        let published = || state.publish_existing(&publish, restores, decisions).map_err(reports);
+        let (environment, restores) = (outcome.environment.as_str(), outcome.restores);
+        let publish = Publish { environment, run, at_us: ctx.now_us(), nodes, expect, restores, decisions };
+        fail::after(if restores.is_some() { Point::EnvironmentRollback } else { Point::EnvironmentPublish });
+        let published = || state.publish(&publish).map_err(reports);
         let id = retry::quietly(ctx, published).await?;
         outcome.publication = Some(id);
         outcome.published = true;
+        let shown = logs::show(ctx, run, None).await?;
+        outcome.reports.extend(shown.said);
     } else {
         retry::quietly(ctx, || state.record_decisions(run, decisions).map_err(reports)).await?;
     }

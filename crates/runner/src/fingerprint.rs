@@ -4,10 +4,12 @@
 //! not version ids: a parent that was rebuilt to the same rows leaves its children as they are. Of the checks, those count that may
 //! remove rows; the others change no row, and `checks` asks them again of the version that is there.
 
-use pelton_base::{Digest, NodeName};
-use pelton_project::{Body, Check, Node, Project, Source, Spanned, Table};
-use pelton_store::VersionHead;
-use std::collections::BTreeMap;
+use crate::context::Context;
+use crate::{catalog, serving};
+use pelton_base::{Digest, NodeName, Report};
+use pelton_project::{Body, Check, Node, Source, Spanned, Table};
+use pelton_store::{ColumnType, VersionHead};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Raised when Pelton builds other rows from the same inputs; part of every fingerprint.
 pub(crate) const FORMAT: &str = "pelton 1";
@@ -34,10 +36,11 @@ pub(crate) fn source_settings(source: &Source) -> String {
 }
 
 /// The fingerprint of a table or model over the versions of what it reads; `None` when one of them has no version.
-pub(crate) fn of_node(project: &Project, node: &Node, heads: &Heads) -> Option<Digest> {
+pub(crate) fn of_node(ctx: &Context, node: &Node, heads: &Heads) -> Result<Option<Digest>, Report> {
+    let project = &ctx.project;
     let mut parts = vec![FORMAT.to_string(), node.kind().into(), node.name.to_string()];
     match &node.body {
-        Body::Source(_) => return None,
+        Body::Source(_) => return Ok(None),
         Body::Table(table) => {
             parts.push(table.select.normal.clone());
             parts.push(table_settings(table));
@@ -56,9 +59,62 @@ pub(crate) fn of_node(project: &Project, node: &Node, heads: &Heads) -> Option<D
         }
     }
     for (parent, _) in node.reads.iter().filter(|(parent, _)| !node.checked_with.contains(parent)) {
-        parts.push(format!("{parent} {}", heads.get(parent)?.digest));
+        let Some(head) = heads.get(parent) else { return Ok(None) };
+        parts.push(format!("{parent} {}", head.digest));
+        if head.kind == "model" {
+            parts.extend(of_scoring(ctx, head, heads)?);
+        }
     }
-    Some(Digest::of_parts(parts.iter().map(String::as_str)))
+    if project.by_column_order.contains(&node.name) {
+        parts.extend(orders_below(ctx, rows_of(node), heads)?);
+    }
+    Ok(Some(Digest::of_parts(parts.iter().map(String::as_str))))
+}
+
+/// What the answers of a model depend on beside its bytes: how it is asked, and the features that it looks up.
+fn of_scoring(ctx: &Context, model: &VersionHead, heads: &Heads) -> Result<Vec<String>, Report> {
+    let scoring = serving::scoring(ctx, &model.id)?;
+    let mut parts = vec![format!("scored {}", scoring.recipe)];
+    for table in &scoring.features {
+        let digest = heads.get(table).map(|head| head.digest.to_string());
+        parts.push(format!("looked up {table} {}", digest.unwrap_or_default()));
+    }
+    // Of rows that tie, the join takes the greatest by its columns in their order.
+    parts.extend(orders_below(ctx, scoring.features, heads)?);
+    Ok(parts)
+}
+
+/// What a node's rows come from.
+fn rows_of(node: &Node) -> Vec<NodeName> {
+    let reads = node.reads.iter().map(|(parent, _)| parent).filter(|parent| !node.checked_with.contains(*parent));
+    reads.cloned().collect()
+}
+
+/// The columns, in their order, of stored tables, or of those below a view: no digest tells the order.
+fn orders_below(ctx: &Context, names: Vec<NodeName>, heads: &Heads) -> Result<Vec<String>, Report> {
+    let (mut waiting, mut seen, mut orders) = (names, BTreeSet::new(), Vec::new());
+    while let Some(name) = waiting.pop() {
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        match ctx.project.nodes.get(&name) {
+            Some(view) if catalog::is_view(view) => waiting.extend(rows_of(view)),
+            _ => {
+                if let Some(head) = heads.get(&name).filter(|head| head.kind != "model") {
+                    let columns = ctx.warehouse.state().columns_of(&head.id).map_err(|error| error.report())?;
+                    orders.push(order_of(&name, &columns.unwrap_or_default()));
+                }
+            }
+        }
+    }
+    orders.sort();
+    Ok(orders)
+}
+
+/// The order of a table's columns, as a part of what depends on it.
+pub(crate) fn order_of(table: &NodeName, columns: &[ColumnType]) -> String {
+    let names: Vec<String> = columns.iter().map(|column| format!("{:?}", column.name)).collect();
+    format!("columns of {table}: {}", names.join(" "))
 }
 
 /// What of a table's settings its rows depend on.

@@ -60,8 +60,8 @@ pub struct OldVersion {
     pub version: VersionId,
     /// When it was built, RFC 3339.
     pub built_at: String,
-    /// Its rows; of a model, the examples.
-    pub rows: u64,
+    /// Its rows, unless it is a view; of a model, the examples.
+    pub rows: Option<u64>,
     /// Why nobody needs it.
     pub why: String,
 }
@@ -267,7 +267,7 @@ fn old_version(link: &VersionLinks) -> OldVersion {
         kind: head.kind.clone(),
         version: head.id.clone(),
         built_at: format_time_us(head.built_at_us),
-        rows: head.rows,
+        rows: head.rows_known(),
         why:
             "in no publication that is kept, named by no logged prediction, and nothing that is kept was built from it"
                 .into(),

@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use arrow::datatypes::SchemaRef;
 
 /// Raised when typing finds other mistakes or other types than before.
-const FORMAT: &str = concat!("types 1 of pelton ", env!("CARGO_PKG_VERSION"));
+const FORMAT: &str = concat!("types 2 of pelton ", env!("CARGO_PKG_VERSION"));
 
 /// What is kept of a table that was typed without anything to say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ impl KnownTypes {
     pub(crate) fn get(&self, key: Digest) -> Option<(SchemaRef, Vec<String>)> {
         let kept = self.before.get(&key)?;
         self.now.lock().unwrap_or_else(PoisonError::into_inner).insert(key, kept.clone());
-        Some((ColumnType::schema(&kept.columns), kept.volatile.clone()))
+        Some((ColumnType::try_schema(&kept.columns).ok()?, kept.volatile.clone()))
     }
 
     pub(crate) fn put(&self, key: Digest, schema: &SchemaRef, volatile: &[String]) {

@@ -1,9 +1,11 @@
 //! A model becomes a version: training examples with their features as of each row's time, fitted, judged, and packed for serving.
 
+use crate::catalog::Versions;
 use crate::context::Context;
+use crate::fingerprint::Heads;
 use crate::outcome::ModelReport;
 use crate::run::Building;
-use crate::{catalog, check, table};
+use crate::{catalog, check, fingerprint, learned, table};
 use pelton_base::{Digest, NodeName, Report, Reports, Seed, VersionId};
 use pelton_features::{AsOf, FeatureTable, Labels, ResolvedUse, training_sql};
 use pelton_project::{Model, Node};
@@ -11,7 +13,7 @@ use pelton_query::{Catalog, Engine, QueryError, Relation, collect, sql, types};
 use pelton_serve::{FeatureColumn, Lookup, Package, RequestField, TrainedOn, Training, package_of};
 use pelton_store::{ColumnType, MetricRecord, StoreError, VersionHead, VersionRecord};
 use pelton_train::{Columns, InService, Options, Trained};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -24,6 +26,8 @@ pub(crate) struct Built {
     pub(crate) report: ModelReport,
     /// Why it is not put into service.
     pub(crate) held: Vec<Report>,
+    /// The version that was trained on the same, where nothing was fitted.
+    pub(crate) learned_by: Option<VersionId>,
 }
 
 /// Trains, judges and records a new version of a model.
@@ -37,13 +41,19 @@ pub(crate) async fn build(
     let ctx = building.ctx;
     let id = VersionId::of(&node.name, fingerprint, building.run);
     let set = training_set(building, node, model, &id).await?;
+    let training = learned::digest(ctx, model, &set)?;
+    if let Some(same) = learned::before(ctx, node, training)? {
+        return learned::again(building, (node, model), &set, &same, (id, fingerprint), previous).await;
+    }
     let in_service = previous.map(|head| current(ctx, head)).transpose()?;
+    let against = in_service.as_ref().map(|current| current.id.clone());
     let trained = train(building, node, &set, in_service).await?;
     let trained_bytes = trained.chosen.to_bytes();
     let store = |error: StoreError| Reports::from(error.report());
     let artifacts = ctx.warehouse.artifacts();
     let artifact = artifacts.put(&trained_bytes).map_err(store)?;
-    let package = package(building, node, model, &set, &trained, artifact);
+    let learned = (word(&trained.learner), trained.metrics());
+    let package = package(building, node, model, &set, learned, artifact);
     package.validate()?;
     let package = artifacts.put(&package.to_bytes()).map_err(store)?;
     let card_markdown = artifacts.put(trained.card.markdown().as_bytes()).map_err(store)?;
@@ -72,6 +82,7 @@ pub(crate) async fn build(
         dropped: 0,
         detail: serde_json::json!({
             "sql": model.select.sql,
+            (learned::TRAINING): training,
             "package": package,
             "model": artifact,
             "card": card,
@@ -80,6 +91,7 @@ pub(crate) async fn build(
             "metric": metric,
             "metrics": trained.metrics(),
             "accepted": trained.accepted,
+            "judged_against": JudgedAgainst::of(against, &trained),
             "beats_baseline": !trained.refusals.iter().any(|report| report.code == "baseline-not-beaten"),
         }),
     };
@@ -113,30 +125,98 @@ pub(crate) async fn build(
         accepted: trained.accepted,
     };
     let held = if trained.accepted { Vec::new() } else { trained.refusals };
-    Ok(Built { version, report, held })
+    Ok(Built { version, report, held, learned_by: None })
+}
+
+/// The version in service that a new one was compared with, and its metrics on the new one's test part.
+///
+/// A version that is held is found again by the next run, and gets the same verdict: metrics that either version has of its own
+/// training are of other examples, and are compared with nothing.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct JudgedAgainst {
+    version: String,
+    metrics: BTreeMap<String, f64>,
+}
+
+impl JudgedAgainst {
+    fn of(version: Option<String>, trained: &Trained) -> Option<Self> {
+        let (version, metrics) = version.zip(trained.marks.clone())?;
+        Some(JudgedAgainst { version, metrics })
+    }
+
+    fn recorded(version: &VersionRecord) -> Option<Self> {
+        serde_json::from_value(version.detail.get("judged_against")?.clone()).ok()
+    }
 }
 
 /// Asks the gates of a version again that was trained earlier; gives why it is held, nothing when it may go into service.
-pub(crate) fn judge_again(
+///
+/// `inputs` are the versions that its examples come from, to ask a version in service that it was not compared with yet.
+pub(crate) async fn judge_again(
     ctx: &Context,
     node: &Node,
     model: &Model,
     head: &VersionHead,
     in_service: Option<&VersionHead>,
-) -> Result<Vec<Report>, Report> {
+    inputs: Option<&Versions>,
+) -> Result<Vec<Report>, Reports> {
     let version = catalog::load(ctx, &head.id)?;
     let metrics = metrics_of(&version);
-    let current = match in_service.filter(|current| current.id != head.id) {
-        Some(current) => Some((current.id.0.clone(), metrics_of(&catalog::load(ctx, &current.id)?))),
+    let marks = match in_service.filter(|current| current.id != head.id) {
+        Some(current) => Some((current.id.0.clone(), marks(ctx, node, model, &version, current, inputs).await?)),
         None => None,
     };
-    let current = current.as_ref().map(|(id, metrics)| InService { version: id, metrics, model: None });
+    let current = marks.as_ref().map(|(id, metrics)| InService { version: id, metrics, model: None });
     let mut held = pelton_train::refusals(node, model, &metrics, current.as_ref());
     if version.detail.get("beats_baseline").and_then(serde_json::Value::as_bool) == Some(false) {
         let message = format!("model `{}` is no better than the baseline", node.name);
         held.push(Report::error("baseline-not-beaten", message).note(format!("version {}", head.id)));
     }
     Ok(held)
+}
+
+/// The metrics of the version in service on the test part of `version`: as they were recorded when `version` was judged, or found
+/// now. Those of its own training stand in where it cannot be asked, as they do in a first judgement.
+async fn marks(
+    ctx: &Context,
+    node: &Node,
+    model: &Model,
+    version: &VersionRecord,
+    in_service: &VersionHead,
+    inputs: Option<&Versions>,
+) -> Result<BTreeMap<String, f64>, Reports> {
+    if let Some(judged) = JudgedAgainst::recorded(version).filter(|judged| judged.version == in_service.id.0) {
+        return Ok(judged.metrics);
+    }
+    let of_its_own = metrics_of(&catalog::load(ctx, &in_service.id)?);
+    let is_compared = model.accept.iter().any(|gate| gate.relative);
+    let Some(inputs) = inputs.filter(|_| is_compared) else { return Ok(of_its_own) };
+    let Some(asked) = current(ctx, in_service)?.model else { return Ok(of_its_own) };
+    let (catalog, select) = reads(ctx, node, model, inputs)?;
+    let set = joined(ctx, node, model, inputs, &catalog, &select).await?;
+    let (owned, seed) = (node.clone(), Seed(ctx.project.settings.seed));
+    let asking =
+        tokio::task::spawn_blocking(move || pelton_train::marks(&set.rows, &owned, &set.columns, seed, &asked));
+    let found = asking.await.map_err(|_| Report::error("internal", format!("judging `{}` panicked", node.name)))??;
+    Ok(found.unwrap_or(of_its_own))
+}
+
+/// The versions that a model's examples came from; `None` when the project makes other examples now, or one of them is not recorded.
+pub(crate) fn trained_on(ctx: &Context, node: &Node, version: &VersionRecord) -> Result<Option<Versions>, Reports> {
+    let (mut heads, mut waiting) = (Heads::default(), VecDeque::from(version.inputs.clone()));
+    while let Some((name, id)) = waiting.pop_front() {
+        if heads.contains_key(&name) {
+            continue;
+        }
+        let Some(read) = ctx.warehouse.state().version(&id).map_err(crate::context::reports)? else { return Ok(None) };
+        // What a view or a model reads is read with it.
+        if read.kind == "model" || read.is_view() {
+            waiting.extend(read.inputs.iter().cloned());
+        }
+        heads.insert(name, read.head());
+    }
+    let is_same = fingerprint::of_node(ctx, node, &heads)? == Some(version.fingerprint);
+    Ok(is_same.then(|| catalog::versions(&heads)))
 }
 
 /// Asks the gates of the version in service, after they changed; gives a report for each that it does not meet.
@@ -162,7 +242,7 @@ pub(crate) fn select_schema(
     pelton_store::stored_schema(&typed.schema).map_err(crate::context::reports)
 }
 
-fn metrics_of(version: &VersionRecord) -> BTreeMap<String, f64> {
+pub(crate) fn metrics_of(version: &VersionRecord) -> BTreeMap<String, f64> {
     version.detail.get("metrics").and_then(|metrics| serde_json::from_value(metrics.clone()).ok()).unwrap_or_default()
 }
 
@@ -199,24 +279,39 @@ async fn training_set(
 ) -> Result<TrainingSet, Reports> {
     let ctx = building.ctx;
     building.progress(&node.name, "joining features as of each row's time");
-    let reads = node.reads.iter().map(|(name, _)| name.clone());
-    let catalog = catalog::bind(ctx, building.versions(), reads)?;
-    let engine = ctx.engine.as_ref();
-    let select = select_schema(ctx, node, model, &catalog)?;
+    let (catalog, select) = reads(ctx, node, model, building.versions())?;
     let relation = Relation::View(model.select.sql.clone());
     building.check_staged(node, &select, &model.checks, &relation, &catalog, id).await?;
+    joined(ctx, node, model, building.versions(), &catalog, &select).await
+}
 
+/// What a model reads, and the columns of its SELECT.
+fn reads(ctx: &Context, node: &Node, model: &Model, versions: &Versions) -> Result<(Catalog, SchemaRef), Reports> {
+    let catalog = catalog::bind(ctx, versions, node.reads.iter().map(|(name, _)| name.clone()))?;
+    let select = select_schema(ctx, node, model, &catalog)?;
+    Ok((catalog, select))
+}
+
+/// The examples of a model over versions of what it reads.
+async fn joined(
+    ctx: &Context,
+    node: &Node,
+    model: &Model,
+    versions: &Versions,
+    catalog: &Catalog,
+    select: &SchemaRef,
+) -> Result<TrainingSet, Reports> {
     let mut tables = BTreeMap::new();
     for used in &model.features {
-        if let (Some(node), Some(head)) = (ctx.project.nodes.get(&used.table), building.head(used.table.as_str())) {
+        if let (Some(node), Some(id)) = (ctx.project.nodes.get(&used.table), versions.get(&used.table)) {
             let schema = match catalog::is_view(node) {
-                true => view_schema(ctx, &catalog, node)?,
-                false => catalog::load(ctx, &head.id)?.schema(),
+                true => view_schema(ctx, catalog, node)?,
+                false => catalog::load(ctx, id)?.schema(),
             };
             tables.extend(FeatureTable::of(node, &schema)?.map(|table| (used.table.clone(), table)));
         }
     }
-    examples(engine, node, model, &catalog, &select, &tables, ctx.now_us()).await
+    examples(ctx.engine.as_ref(), node, model, catalog, select, &tables, ctx.now_us()).await
 }
 
 /// A model's training examples over a catalog: its SELECT, whose columns are `select`, joined with `tables` as of each row's time.
@@ -320,19 +415,20 @@ fn facts(building: &Building<'_>, node: &Node) -> Result<pelton_train::Facts, Re
                 node: name.to_string(),
                 version: head.id.0.clone(),
                 digest: Some(head.digest.to_string()),
-                rows: Some(head.rows),
+                rows: head.rows_known(),
             });
         }
     }
     Ok(pelton_train::Facts { data })
 }
 
-fn package(
+/// The package of a version whose learner has reached these metrics.
+pub(crate) fn package(
     building: &Building<'_>,
     node: &Node,
     model: &Model,
     set: &TrainingSet,
-    trained: &Trained,
+    (learner, metrics): (String, &BTreeMap<String, f64>),
     artifact: Digest,
 ) -> Package {
     let field = |field: &Field| RequestField {
@@ -364,11 +460,11 @@ fn package(
         format: 0,
         model: node.name.clone(),
         task: model.task,
-        learner: word(&trained.learner),
+        learner,
         target: model.target.value.clone(),
         request: set.columns.request.iter().map(field).collect(),
         time: set.columns.time.as_ref().map(|time| time.name().clone()),
-        key: set.columns.key.iter().map(field).collect(),
+        key: set.columns.key_beside_request().map(field).collect(),
         lookups: set.uses.iter().map(lookup).collect(),
         derive: model.derive.iter().map(|derived| (derived.name.clone(), derived.sql.clone())).collect(),
         inputs: set.columns.inputs.iter().map(|field| field.name().clone()).collect(),
@@ -377,7 +473,7 @@ fn package(
         training: Training {
             inputs: building.inputs(node).into_iter().map(|(node, version)| TrainedOn { node, version }).collect(),
             rows: set.rows.num_rows() as u64,
-            metrics: trained.metrics().clone(),
+            metrics: metrics.clone(),
         },
     }
 }

@@ -2,12 +2,13 @@
 //! been other than it is now.
 
 use crate::context::Context;
-use crate::source::{Changes, known_columns, rows_of};
+use crate::source::{known_columns, rows_of};
+use crate::source_files::Changes;
 use pelton_base::{Report, Reports};
 use pelton_ingest::Narrowed;
 use pelton_project::{Node, Source};
 use pelton_query::{collect, sql, types};
-use pelton_store::ColumnType;
+use pelton_store::{ColumnType, SourceFile};
 
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
@@ -21,26 +22,34 @@ pub(crate) async fn look(
     changes: &Changes,
     (columns, untyped): (&[ColumnType], &[String]),
 ) -> Result<Option<Narrowed>, Reports> {
-    let gone = changes.gone();
-    let mut held = Vec::new();
-    if !gone.is_empty() {
-        let counts = columns.iter().map(|column| format!("count({})", sql::ident(&column.name)));
-        let counts = counts.collect::<Vec<_>>().join(", ");
-        let stream = rows_of(ctx, node, &gone, &ColumnType::schema(columns), &counts).await?;
-        let counts = collect(stream).await.map_err(|error| error.report(&format!("source `{}`", node.name)))?;
-        let is_held = |at: usize| {
-            counts
-                .iter()
-                .any(|batch| batch.column(at).as_primitive::<Int64Type>().iter().flatten().any(|count| count > 0))
-        };
-        held.extend(columns.iter().enumerate().filter(|(at, _)| is_held(*at)).map(|(_, column)| column.name.clone()));
-    }
+    let held = held(ctx, node, &changes.gone(), columns).await?;
     let (node, source, files, threads) = (node.clone(), source.clone(), changes.all.clone(), ctx.threads);
     let known = known_columns(columns, untyped);
     let looked = tokio::task::spawn_blocking(move || {
         pelton_ingest::narrowed(&source, &node, &files, &known, &held, threads).ok().flatten()
     });
     Ok(looked.await.map_err(|_| Report::error("internal", "the reader of files panicked"))?)
+}
+
+/// The columns of which rows of these files have a value.
+pub(crate) async fn held(
+    ctx: &Context,
+    node: &Node,
+    files: &[SourceFile],
+    columns: &[ColumnType],
+) -> Result<Vec<String>, Reports> {
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
+    let counts = columns.iter().map(|column| format!("count({})", sql::ident(&column.name)));
+    let counts = counts.collect::<Vec<_>>().join(", ");
+    let stream = rows_of(ctx, node, files, &ColumnType::schema(columns), &counts).await?;
+    let counts = collect(stream).await.map_err(|error| error.report(&format!("source `{}`", node.name)))?;
+    let is_held = |at: usize| {
+        counts.iter().any(|batch| batch.column(at).as_primitive::<Int64Type>().iter().flatten().any(|count| count > 0))
+    };
+    let names = columns.iter().enumerate().filter(|(at, _)| is_held(*at)).map(|(_, column)| column.name.clone());
+    Ok(names.collect())
 }
 
 /// What is told of columns that a source has less of.

@@ -188,9 +188,10 @@ pub struct RunOutcome {
     pub skipped: Vec<NodeName>,
     /// Nodes whose version was current, and was asked checks that it had not been asked before.
     pub checked: Vec<NodeName>,
-    /// Nodes for which a version of an earlier run was taken.
+    /// Nodes for which a version of an earlier run was taken, and models of which a new version took over what an earlier one learned.
     pub reused: Vec<NodeName>,
-    /// Nodes that were not built because something that they read failed.
+    /// Nodes that were not built because something that they read failed, or not published because a model that stays in service could
+    /// not look them up.
     pub withheld: Vec<NodeName>,
     /// Nodes that failed.
     pub failed: Vec<NodeName>,

@@ -5,7 +5,7 @@ use crate::context::{Context, reports};
 use crate::environments;
 use crate::fingerprint::{self, Heads};
 use crate::outcome::{PlanStep, Planned, RunOptions, StepAction};
-use crate::{increment, replay, source, succession, verify};
+use crate::{increment, replay, source, source_files, succession, verify};
 use pelton_base::{ChangedLine, Digest, NodeName, Reports, VersionId, line_diff};
 use pelton_project::{Body, Node, select};
 use pelton_store::VersionHead;
@@ -46,7 +46,7 @@ struct ChangedInput {
     before: Option<VersionId>,
     now: VersionId,
     rows_before: Option<u64>,
-    rows_now: u64,
+    rows_now: Option<u64>,
 }
 
 impl From<String> for Why {
@@ -95,7 +95,7 @@ fn decide_on_rows(
     heads: &Heads,
     volatile: &[String],
 ) -> Result<Verdict, Reports> {
-    let fingerprint = fingerprint::of_node(&ctx.project, node, heads);
+    let fingerprint = fingerprint::of_node(ctx, node, heads)?;
     if !volatile.is_empty() && !is_declared_deterministic(node) {
         let why = format!("its SQL depends on more than its inputs ({})", volatile.join(", "));
         return Ok(Verdict::build(fingerprint, why));
@@ -133,11 +133,12 @@ fn decide_source(
     environment: &str,
 ) -> Result<Verdict, Reports> {
     let Some(head) = current else {
-        if let Some(head) = taken_in(ctx, node, settings, environment)? {
+        let base = succession::base(ctx, node, None)?;
+        if let Some(head) = taken_in(ctx, node, settings, (environment, base.as_ref()))? {
             let why = format!("version {} of run {} took in exactly these files", head.id, head.run);
             return Ok(Verdict::Reuse(Box::new(head), why));
         }
-        if succession::base(ctx, node, None)?.is_none() {
+        if base.is_none() {
             pelton_ingest::list(settings, node, &ctx.project.root)?;
             return Ok(Verdict::build(None, "it was never taken in"));
         }
@@ -149,7 +150,7 @@ fn decide_source(
     if !source::has_settings(ctx, head, settings)? {
         return Ok(Verdict::build(None, "its settings changed"));
     }
-    let changes = source::changes(ctx, node, settings, Some(&head.id))?;
+    let changes = source_files::changes(ctx, node, settings, Some(&head.id))?;
     if changes.is_empty() {
         // A run that took rows of the quarantine in may have failed to publish them.
         let newest = succession::of_source(ctx, &node.name, environment)?.into_iter().next();
@@ -160,9 +161,9 @@ fn decide_source(
             let why = format!("rows of its quarantine were replayed in run {}", newer.run);
             return Ok(Verdict::Reuse(Box::new(newer), why));
         }
-        return Ok(Verdict::Skip("its files are unchanged".into()));
+        return Ok(Verdict::Skip(changes.no_reason().into()));
     }
-    match taken_in(ctx, node, settings, environment)? {
+    match taken_in(ctx, node, settings, (environment, Some(head)))? {
         Some(other) if other.id != head.id => {
             let why = format!("version {} of run {} took in exactly these files", other.id, other.run);
             Ok(Verdict::Reuse(Box::new(other), why))
@@ -171,15 +172,15 @@ fn decide_source(
     }
 }
 
-/// A version of a source that took in the files that are there.
+/// A version of a source that took in the files that are there, and keeps what `base` keeps.
 fn taken_in(
     ctx: &Context,
     node: &Node,
     settings: &pelton_project::Source,
-    environment: &str,
+    (environment, base): (&str, Option<&VersionHead>),
 ) -> Result<Option<VersionHead>, Reports> {
     for head in succession::of_source(ctx, &node.name, environment)? {
-        if !verify::is_lost(&head) && is_current(ctx, node, settings, &head)? {
+        if !verify::is_lost(&head) && is_current(ctx, node, settings, &head)? && succession::keeps(ctx, &head, base)? {
             return Ok(Some(head));
         }
     }
@@ -192,7 +193,8 @@ fn is_current(
     settings: &pelton_project::Source,
     head: &VersionHead,
 ) -> Result<bool, Reports> {
-    Ok(source::has_settings(ctx, head, settings)? && source::changes(ctx, node, settings, Some(&head.id))?.is_empty())
+    Ok(source::has_settings(ctx, head, settings)?
+        && source_files::changes(ctx, node, settings, Some(&head.id))?.is_empty())
 }
 
 /// Why a node is built, from what its last version was built from.
@@ -202,21 +204,23 @@ fn reason(ctx: &Context, node: &Node, current: Option<&VersionHead>, heads: &Hea
         return Ok(verify::lost_reason(head).into());
     }
     let version = crate::catalog::load(ctx, &head.id)?;
-    let mut inputs = Vec::new();
+    let (mut inputs, mut reordered) = (Vec::new(), Vec::new());
     for (name, before) in &version.inputs {
         let Some(now) = heads.get(name) else { continue };
         if now.id == *before || node.checked_with.contains(name) {
             continue;
         }
-        let before = ctx.warehouse.state().version_head(before).map_err(reports)?;
-        if before.as_ref().is_none_or(|before| before.digest != now.digest) {
+        let head_before = ctx.warehouse.state().version_head(before).map_err(reports)?;
+        if head_before.as_ref().is_none_or(|before| before.digest != now.digest) {
             inputs.push(ChangedInput {
                 node: name.clone(),
-                rows_before: before.as_ref().map(|before| before.rows),
-                before: before.map(|before| before.id),
+                rows_before: head_before.as_ref().and_then(VersionHead::rows_known),
+                before: head_before.map(|before| before.id),
                 now: now.id.clone(),
-                rows_now: now.rows,
+                rows_now: now.rows_known(),
             });
+        } else if ctx.project.by_column_order.contains(&node.name) && has_other_order(ctx, before, now)? {
+            reordered.push(format!("`{name}`"));
         }
     }
     let sql = match &node.body {
@@ -233,16 +237,35 @@ fn reason(ctx: &Context, node: &Node, current: Option<&VersionHead>, heads: &Hea
     if sql.is_some() && sql.map(String::as_str) != sql_before {
         why.push("its SQL changed".into());
     }
-    if why.is_empty() {
+    if !reordered.is_empty() {
+        why.push(format!("the columns of {} have another order", reordered.join(", ")));
+    }
+    let is_told = !why.is_empty();
+    if !is_told {
         why.push("its settings or what it reads changed".into());
     }
     // Versions of earlier formats kept the SELECT alone.
     let text_before = version.detail.get("text").and_then(|text| text.as_str());
     let diff = text_before.map(|before| line_diff(before, &node.text)).unwrap_or_default();
-    if inputs.is_empty() && sql.map(String::as_str) == sql_before && !diff.is_empty() {
+    if !is_told && !diff.is_empty() {
         why = vec!["its settings changed".into()];
+    } else if !is_told && let Some(model) = scored_by(ctx, node) {
+        why = vec![format!("what model `{model}` looks up, or how, changed")];
     }
     Ok(Why { sentence: why.join(" and "), inputs, diff })
+}
+
+/// Whether a version has the columns of an earlier one in another order.
+fn has_other_order(ctx: &Context, before: &VersionId, now: &VersionHead) -> Result<bool, Reports> {
+    let columns = |id| ctx.warehouse.state().columns_of(id).map_err(reports);
+    Ok(columns(before)? != columns(&now.id)?)
+}
+
+/// A model with which a table scores rows.
+fn scored_by<'a>(ctx: &Context, node: &'a Node) -> Option<&'a NodeName> {
+    let is_model =
+        |name: &&NodeName| matches!(ctx.project.nodes.get(*name).map(|node| &node.body), Some(Body::Model(_)));
+    node.reads.iter().map(|(name, _)| name).find(is_model)
 }
 
 /// The nodes of a run in order: the selected ones, and ancestors of them that have no version yet.
@@ -309,9 +332,13 @@ pub async fn plan(ctx: &Context, options: &RunOptions) -> Result<Planned, Report
             open.insert(name.clone());
         }
         let suggestion = match &node.body {
-            Body::Table(table) if action == StepAction::Build && suggested < SUGGESTIONS_MAX => {
+            Body::Table(table)
+                if matches!(action, StepAction::Build | StepAction::Depends) && suggested < SUGGESTIONS_MAX =>
+            {
                 suggested += 1;
-                increment::suggestion(ctx.engine.as_ref(), &types.catalog(node), table)
+                let catalog = types.catalog_through_views(&ctx.project, node);
+                let volatile = types.volatile(&node.name);
+                increment::suggestion(ctx.engine.as_ref(), &ctx.project, &catalog, table, volatile)
             }
             _ => None,
         };

@@ -4,13 +4,19 @@ use crate::catalog::{self, Versions};
 use crate::context::Context;
 use crate::environments;
 use crate::serving;
-use pelton_base::{NodeName, Report, format_time_us};
+use pelton_base::{NodeName, Report, RunId, format_time_us};
 use pelton_query::{BatchStream, Catalog, QueryError, collect, sql};
 use pelton_serve::{Log, LogSettings};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
+
+/// How long a command waits while another process moves predictions into their table, which takes moments; a server comes by every few
+/// seconds, and takes in what is left.
+const DRAIN_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Which state of an environment a query reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,24 +48,27 @@ fn versions(ctx: &Context, environment: &str, as_of: Option<AsOf>) -> Result<Ver
 
 /// Runs a SELECT over the tables of an environment, its models by `predict(model, table)`, and `pelton.*`.
 pub async fn query(ctx: &Context, environment: &str, as_of: Option<AsOf>, text: &str) -> Result<BatchStream, Report> {
-    let versions = match versions(ctx, environment, as_of) {
-        Ok(versions) => versions,
-        // System tables can be read before anything was published.
-        Err(report) if report.code == "nothing-published" && text.contains("pelton.") => Versions::new(),
+    let (versions, held) = match versions(ctx, environment, as_of) {
+        Ok(versions) => (versions, None),
+        // System tables can be read before anything was published; then the quarantine is what was recorded so far.
+        Err(report) if report.code == "nothing-published" && text.contains("pelton.") => {
+            (Versions::new(), Some(failed_versions(ctx, environment)?.0))
+        }
         Err(report) => return Err(report),
     };
-    let catalog = bind_all(ctx, &versions, text)?;
+    let catalog = bind_all(ctx, &versions, held.as_ref().unwrap_or(&versions), text)?;
     let known = versions.keys().map(NodeName::as_str).chain(catalog.relations.keys().map(String::as_str));
     ctx.engine.query(&catalog, text).await.map_err(|error| report(known, text, &error))
 }
 
-/// Everything that a text may name. Only names that occur in it are bound: opening versions costs.
-fn bind_all(ctx: &Context, versions: &Versions, text: &str) -> Result<Catalog, Report> {
+/// Everything that a text may name, with the quarantine of the versions in `held`. Only names that occur in it are bound: opening
+/// versions costs.
+fn bind_all(ctx: &Context, versions: &Versions, held: &Versions, text: &str) -> Result<Catalog, Report> {
     let lower = text.to_lowercase();
     let named = versions.keys().filter(|name| lower.contains(name.as_str())).cloned();
     let mut catalog = catalog::bind(ctx, versions, named)?;
     if lower.contains("pelton") {
-        catalog::bind_system(ctx, versions, &mut catalog)?;
+        catalog::bind_system(ctx, held, &mut catalog)?;
         serving::bind_predictions(ctx, &mut catalog)?;
     }
     Ok(catalog)
@@ -81,15 +90,36 @@ fn report<'a>(known: impl Iterator<Item = &'a str> + Clone, text: &str, error: &
     }
 }
 
-/// Quarantined rows of an environment: how many there are, and the first ones by node, file and line.
+/// Which rows in quarantine are asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct QuarantineOptions<'a> {
+    /// Only rows of this node.
+    pub node: Option<&'a NodeName>,
+    /// Only rows that broke this rule.
+    pub check: Option<&'a str>,
+    /// Only rows that this run recorded; without it those of the publication, or newer ones of runs that published nothing.
+    pub run: Option<&'a RunId>,
+}
+
+/// The first rows in quarantine that were asked for.
+#[derive(Debug)]
+pub struct Quarantined {
+    /// How many there are.
+    pub total: u64,
+    /// The first ones by node, file and line.
+    pub batches: Vec<RecordBatch>,
+    /// Where they are from, when that is not the publication.
+    pub note: Option<String>,
+}
+
+/// Rows in quarantine: how many there are, and the first ones by node, file and line.
 pub async fn quarantine(
     ctx: &Context,
     environment: &str,
-    node: Option<&NodeName>,
-    check: Option<&str>,
+    options: QuarantineOptions<'_>,
     limit: usize,
-) -> Result<(u64, Vec<RecordBatch>), Report> {
-    let (catalog, wanted) = quarantined(ctx, environment, node, check)?;
+) -> Result<Quarantined, Report> {
+    let (catalog, wanted, note) = quarantined(ctx, environment, options)?;
     let run = async |text: &str| -> Result<Vec<RecordBatch>, Report> {
         let failed = |error: QueryError| error.report("quarantine");
         collect(ctx.engine.query(&catalog, text).await.map_err(failed)?).await.map_err(failed)
@@ -99,29 +129,39 @@ pub async fn quarantine(
         .first()
         .and_then(|batch| batch.column(0).as_any().downcast_ref::<arrow::array::Int64Array>().map(|n| n.value(0)))
         .unwrap_or(0);
-    Ok((total as u64, run(&format!("{} limit {limit}", quarantined_sql(&wanted))).await?))
+    let batches = run(&format!("{} limit {limit}", quarantined_sql(&wanted))).await?;
+    Ok(Quarantined { total: total as u64, batches, note })
 }
 
-/// All quarantined rows of an environment, in the same order, each with the id by which a repaired file names it.
+/// All rows in quarantine that were asked for, in the same order, each with the id by which a repaired file names it; and where they are
+/// from, when that is not the publication.
 pub async fn quarantine_rows(
     ctx: &Context,
     environment: &str,
-    node: Option<&NodeName>,
-    check: Option<&str>,
-) -> Result<BatchStream, Report> {
-    let (catalog, wanted) = quarantined(ctx, environment, node, check)?;
+    options: QuarantineOptions<'_>,
+) -> Result<(BatchStream, Option<String>), Report> {
+    let (catalog, wanted, note) = quarantined(ctx, environment, options)?;
     let rows = ctx.engine.query(&catalog, &quarantined_sql(&wanted)).await;
-    Ok(crate::replay::with_ids(rows.map_err(|error| error.report("quarantine"))?))
+    Ok((crate::replay::with_ids(rows.map_err(|error| error.report("quarantine"))?), note))
 }
 
-/// The system tables of an environment, and the condition on rows in quarantine.
+/// The system tables with the quarantine that was asked for, the condition on its rows, and where they are from.
 fn quarantined(
     ctx: &Context,
     environment: &str,
-    node: Option<&NodeName>,
-    check: Option<&str>,
-) -> Result<(Catalog, String), Report> {
-    let versions = versions(ctx, environment, None)?;
+    options: QuarantineOptions<'_>,
+) -> Result<(Catalog, String, Option<String>), Report> {
+    let QuarantineOptions { node, check, run } = options;
+    let store = |error: pelton_store::StoreError| error.report();
+    let state = ctx.warehouse.state();
+    let (versions, note) = match run {
+        Some(run) if state.run(run).map_err(store)?.is_none() => {
+            return Err(Report::error("unknown-run", format!("there is no run `{run}`"))
+                .hint("pelton query 'select run, started_at, outcome from pelton.runs'"));
+        }
+        Some(run) => (state.versions_built_in(run).map_err(store)?, None),
+        None => newest_versions(ctx, environment, node)?,
+    };
     if let Some(node) = node
         && !versions.contains_key(node)
         && !ctx.project.nodes.contains_key(node)
@@ -136,7 +176,47 @@ fn quarantined(
     let mut wanted = vec!["true".to_string()];
     wanted.extend(node.map(|node| format!("node = {}", sql::text(node.as_str()))));
     wanted.extend(check.map(|check| format!("rule = {}", sql::text(check))));
-    Ok((catalog, wanted.join(" and ")))
+    Ok((catalog, wanted.join(" and "), note))
+}
+
+/// The versions whose quarantine is shown: the published ones, and in place of them those of failed runs that are newer. Whoever asks after
+/// a failed run wants the rows that it kept out.
+fn newest_versions(
+    ctx: &Context,
+    environment: &str,
+    node: Option<&NodeName>,
+) -> Result<(Versions, Option<String>), Report> {
+    let (mut newer, runs) = failed_versions(ctx, environment)?;
+    let mut shown = match versions(ctx, environment, None) {
+        Ok(published) => published,
+        Err(report) if report.code == "nothing-published" && !newer.is_empty() => Versions::new(),
+        Err(report) => return Err(report),
+    };
+    newer.retain(|name, version| node.is_none_or(|node| node == name) && shown.get(name) != Some(&*version));
+    if newer.is_empty() {
+        return Ok((shown, None));
+    }
+    let ids: BTreeSet<&RunId> = newer.values().filter_map(|version| runs.get(version)).collect();
+    let ids = ids.into_iter().map(RunId::to_string).collect::<Vec<_>>().join(", ");
+    let names = newer.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let note = format!("of {names}, this is what run {ids} recorded and did not publish");
+    shown.extend(newer);
+    Ok((shown, Some(note)))
+}
+
+/// What runs recorded since one last ended well, with the run of each version.
+fn failed_versions(
+    ctx: &Context,
+    environment: &str,
+) -> Result<(Versions, BTreeMap<pelton_base::VersionId, RunId>), Report> {
+    let recorded = ctx.warehouse.state().versions_of_failed_runs(environment).map_err(|error| error.report())?;
+    let recorded = recorded.into_iter().filter(|head| !crate::verify::is_lost(head));
+    let (mut newest, mut runs) = (Versions::new(), BTreeMap::new());
+    for head in recorded {
+        runs.insert(head.id.clone(), head.run);
+        newest.insert(head.node, head.id);
+    }
+    Ok((newest, runs))
 }
 
 fn quarantined_sql(wanted: &str) -> String {
@@ -178,4 +258,9 @@ pub async fn predict_rows(ctx: &Context, environment: &str, model: &str, rows: &
         "publication": endpoints.publication,
         "predictions": predictions,
     }))
+}
+
+/// Makes rows of `pelton.predictions` of what was predicted; gives what there is to say of it, which stops nothing.
+pub async fn take_in_predictions(ctx: &Context) -> Vec<Report> {
+    pelton_serve::drain_in_turn(ctx.engine.as_ref(), &ctx.warehouse, DRAIN_WAIT_MAX).await
 }

@@ -10,13 +10,14 @@ use crate::context::{Context, reports};
 use crate::outcome::{RunOptions, StepAction};
 use crate::run::Building;
 use crate::{plan, source, stage};
+use futures::StreamExt;
 use pelton_base::fail::{self, Point};
 use pelton_base::{Digest, NodeName, Report, Reports, VersionId, thousands};
 use pelton_ingest::{Again, InputFile, Known, Origin};
 use pelton_project::{Body, Node, Source};
-use pelton_query::{BatchStream, Catalog, DataFile, QueryError, Relation, collect};
+use pelton_query::{BatchStream, Catalog, DataFile, QueryError, Relation};
 use pelton_store::{Repair, SourceFile, TableDigest, VersionHead, VersionRecord};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
@@ -132,7 +133,13 @@ pub(crate) async fn build(
     let schema = version.schema();
     let id = VersionId::of(&node.name, source::settings_digest(source), building.run);
     let wanted = Wanted::of(replay, &files);
-    let entry = Entry { building, node, source, id: &id, schema: &schema, part: "-r" };
+    let held: u64 = files.iter().map(|file| file.quarantined).sum();
+    if held > REPLAY_ROWS_MAX {
+        let message = format!("`{}` has {} rows in quarantine", node.name, thousands(held));
+        let note = format!("at most {} are replayed at once", thousands(REPLAY_ROWS_MAX));
+        return Err(Report::error("not-replayed", message).note(note).into());
+    }
+    let entry = Entry { building, node, source, id: &id, schema: &schema, part: "-r", only: None };
     let done = entry.apply(&mut files, |file, row| wanted.text(file, row)).await?;
     wanted.say(building, node, &done);
     if done.entered == 0 {
@@ -170,11 +177,15 @@ pub(crate) async fn reapply(
     if repaired.is_empty() {
         return Ok(());
     }
-    let entry = Entry { building, node, source, id, schema, part: "-a" };
+    // However many rows are in quarantine, no more are held than were repaired, and so many the state database holds already.
+    let lines = |repairs: &Vec<Repair>| repairs.iter().map(|repair| repair.line).collect::<HashSet<u64>>();
+    let only = Some(repaired.iter().map(|(path, repairs)| (path.clone(), lines(repairs))).collect());
+    let entry = Entry { building, node, source, id, schema, part: "-a", only };
+    let places = repaired.iter().flat_map(|(path, repairs)| repairs.iter().map(move |repair| (path.as_str(), repair)));
+    let by_line: HashMap<(&str, u64), &Repair> = places.map(|(path, repair)| ((path, repair.line), repair)).collect();
     let text = |file: &SourceFile, row: &Row| {
-        let known =
-            repaired.get(&file.path)?.iter().find(|repair| repair.line == row.line && repair.raw == row.digest())?;
-        Some(known.text.clone())
+        let known = by_line.get(&(file.path.as_str(), row.line))?;
+        (known.raw == row.digest()).then(|| known.text.clone())
     };
     entry.apply(files, text).await?;
     for file in files {
@@ -301,6 +312,8 @@ struct Entry<'a> {
     schema: &'a SchemaRef,
     /// How the new files' names go on.
     part: &'static str,
+    /// The lines of each file at which rows may enter; without it, all.
+    only: Option<BTreeMap<String, HashSet<u64>>>,
 }
 
 /// A row that is asked for: its file and its place among the file's rows in quarantine.
@@ -319,15 +332,16 @@ impl Entry<'_> {
     ) -> Result<Done, Reports> {
         let ctx = self.building.ctx;
         self.building.progress(&self.node.name, "replaying its quarantine");
-        let held: u64 = files.iter().map(|file| file.quarantined).sum();
-        if held > REPLAY_ROWS_MAX {
-            let message = format!("`{}` has {} rows in quarantine", self.node.name, thousands(held));
-            let note = format!("at most {} are replayed at once", thousands(REPLAY_ROWS_MAX));
-            return Err(Report::error("not-replayed", message).note(note).into());
-        }
         let (mut batches, mut asked, mut done) = (BTreeMap::new(), Vec::new(), Done::default());
         for (at, file) in files.iter().enumerate().filter(|(_, file)| file.quarantined > 0) {
-            let batch = quarantined(ctx, file).await?;
+            let lines = match &self.only {
+                Some(only) => match only.get(&file.path) {
+                    Some(lines) => Some(lines),
+                    None => continue,
+                },
+                None => None,
+            };
+            let batch = quarantined(ctx, file, lines).await?;
             let rows = rows_of(&batch)?;
             for (row, known) in rows.iter().enumerate() {
                 let Some(text) = text(file, known) else { continue };
@@ -355,7 +369,7 @@ impl Entry<'_> {
         for (at, entering) in fitting {
             done.entered += entering.len();
             let (batch, rows) = &batches[&at];
-            self.enter(at, &mut files[at], batch, rows, entering)?;
+            self.enter(at, &mut files[at], batch, rows, entering).await?;
         }
         Ok(done)
     }
@@ -421,8 +435,8 @@ impl Entry<'_> {
         Ok(origins)
     }
 
-    /// Moves rows of a file from its quarantine to its data.
-    fn enter(
+    /// Moves rows of a file from its quarantine to its data; `quarantined` are those that were looked at.
+    async fn enter(
         &self,
         at: usize,
         file: &mut SourceFile,
@@ -438,22 +452,30 @@ impl Entry<'_> {
             writer.write(row).map_err(reports)?;
         }
         let staged = writer.finish().map_err(reports)?;
-        let stay: BooleanArray =
-            (0..rows.len()).map(|row| Some(entering.iter().all(|(entered, _, _)| *entered != row))).collect();
+        let entered: HashSet<usize> = entering.iter().map(|(row, _, _)| *row).collect();
+        let stay: BooleanArray = (0..rows.len()).map(|row| Some(!entered.contains(&row))).collect();
         let staying = filter_record_batch(quarantined, &stay).map_err(defect)?;
-        file.quarantine = match staying.num_rows() {
-            0 => Vec::new(),
-            _ => {
-                let mut writer = stage::quarantine_writer(ctx, run, self.id, &part).map_err(reports)?;
-                writer.write(&staying).map_err(reports)?;
-                writer.finish().map_err(reports)?.files
+        let left = file.quarantined - entering.len() as u64;
+        let before = std::mem::take(&mut file.quarantine);
+        if left > 0 {
+            let mut writer = stage::quarantine_writer(ctx, run, self.id, &part).map_err(reports)?;
+            writer.write(&staying).map_err(reports)?;
+            if let Some(lines) = self.only.as_ref().and_then(|only| only.get(&file.path)) {
+                let failed = |error: QueryError| error.report("quarantine");
+                let mut others = held(ctx, &before, "select * from held").await?;
+                while let Some(batch) = others.batches.next().await {
+                    writer
+                        .write(&at_lines(&batch.map_err(failed)?, |line| !lines.contains(&line))?)
+                        .map_err(reports)?;
+                }
             }
-        };
+            file.quarantine = writer.finish().map_err(reports)?.files;
+        }
         // A table's digest is the sum of its rows' hashes and one hash of its columns.
         let columns = TableDigest::new(self.schema).map_err(reports)?.finish();
         file.rows_digest = Digest(file.rows_digest.0.wrapping_add(staged.digest.0).wrapping_sub(columns.0));
         file.rows += staged.rows;
-        file.quarantined = staying.num_rows() as u64;
+        file.quarantined = left;
         file.data.extend(staged.files);
         file.repairs.extend(entering.into_iter().map(|(row, _, text)| Repair {
             line: rows[row].line,
@@ -468,15 +490,32 @@ fn defect(error: arrow::error::ArrowError) -> Report {
     Report::error("internal", format!("rows in quarantine do not fit together: {error}"))
 }
 
-/// The rows of a file in quarantine, in the order of their lines.
-async fn quarantined(ctx: &Context, file: &SourceFile) -> Result<RecordBatch, Reports> {
-    let failed = |error: QueryError| error.report("quarantine");
-    let catalog = Catalog::default().with("held", relation(ctx, &file.quarantine));
-    let stream = ctx.engine.query(&catalog, "select * from held order by line, raw").await.map_err(failed)?;
-    let batches = collect(stream).await.map_err(failed)?;
-    let stored: Vec<RecordBatch> =
-        batches.iter().map(pelton_store::to_stored).collect::<Result<_, _>>().map_err(reports)?;
-    Ok(concat_batches(&pelton_store::quarantine_schema(), &stored).map_err(defect)?)
+/// The rows of a file in quarantine, in the order of their lines; only those at `lines`, when given.
+async fn quarantined(ctx: &Context, file: &SourceFile, lines: Option<&HashSet<u64>>) -> Result<RecordBatch, Reports> {
+    let mut stream = held(ctx, &file.quarantine, "select * from held order by line, raw").await?;
+    let mut batches = Vec::new();
+    while let Some(batch) = stream.batches.next().await {
+        let batch = batch.map_err(|error| error.report("quarantine"))?;
+        batches.push(match lines {
+            Some(lines) => at_lines(&batch, |line| lines.contains(&line))?,
+            None => pelton_store::to_stored(&batch).map_err(reports)?,
+        });
+    }
+    Ok(concat_batches(&pelton_store::quarantine_schema(), &batches).map_err(defect)?)
+}
+
+/// Runs a SELECT over files of rows in quarantine.
+async fn held(ctx: &Context, files: &[DataFile], text: &str) -> Result<BatchStream, Report> {
+    let catalog = Catalog::default().with("held", relation(ctx, files));
+    ctx.engine.query(&catalog, text).await.map_err(|error| error.report("quarantine"))
+}
+
+/// The rows of a file in quarantine whose lines are wanted, as they are stored.
+fn at_lines(batch: &RecordBatch, wanted: impl Fn(u64) -> bool) -> Result<RecordBatch, Reports> {
+    let batch = pelton_store::to_stored(batch).map_err(reports)?;
+    let rows = rows_of(&batch)?;
+    let mask: BooleanArray = rows.iter().map(|row| Some(wanted(row.line))).collect();
+    Ok(filter_record_batch(&batch, &mask).map_err(defect)?)
 }
 
 fn relation(ctx: &Context, files: &[DataFile]) -> Relation {
@@ -501,7 +540,6 @@ fn rows_of(batch: &RecordBatch) -> Result<Vec<Row>, Report> {
 
 /// Rows of `pelton.quarantine` with the id by which a repaired file names them: `id` is null for rows of tables.
 pub(crate) fn with_ids(stream: BatchStream) -> BatchStream {
-    use futures::StreamExt;
     let mut fields = vec![Arc::new(Field::new("id", DataType::Utf8, true))];
     fields.extend(stream.schema.fields().iter().cloned());
     let schema = Arc::new(Schema::new(fields));

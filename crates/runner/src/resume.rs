@@ -6,6 +6,7 @@
 
 use crate::context::{Context, reports};
 use crate::outcome::RunOptions;
+use crate::refusal::{self, By};
 use pelton_base::{NodeName, Report, Reports, RunId, format_time_us};
 use pelton_store::RunEntry;
 use serde::Serialize;
@@ -36,7 +37,8 @@ pub(crate) fn noted(options: &RunOptions) -> Value {
 pub fn resume(ctx: &Context, options: RunOptions) -> Result<RunOptions, Reports> {
     let state = ctx.warehouse.state();
     // A run that is under way is refused here by its lock; what is not locked and has no end is dead.
-    drop(state.lock_run().map_err(reports)?);
+    let by = By { environment: &options.environment, command: &options.command };
+    drop(refusal::lock(ctx, by)?);
     let environment = &options.environment;
     let nothing = |message: String| {
         let run = match environment.as_str() {

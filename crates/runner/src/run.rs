@@ -6,9 +6,12 @@ use crate::context::{Context, nothing_published, reports};
 use crate::fingerprint::Heads;
 use crate::outcome::{Event, HeldModel, ModelReport, RunOptions, RunOutcome, StepAction};
 use crate::plan::{self, Verdict};
+use crate::refusal::{self, By};
 use crate::replay::{self, Replay, Replayed};
-use crate::retry::{self, Attempts};
-use crate::{check, checks, clock, environments, model, resume, serving, source, succession, table};
+use crate::retry::{self, Attempts, Retried};
+use crate::{
+    check, checks, clock, environments, fit, learned, logs, model, resume, serving, source, succession, table, verify,
+};
 use pelton_base::fail::{self, Point};
 use pelton_base::{Digest, NodeName, Report, Reports, RunId, VersionId, thousands};
 use pelton_project::{Body, Node, PublishRule, Table};
@@ -51,6 +54,10 @@ pub(crate) struct Handle {
 impl Handle {
     pub(crate) fn progress(&self, node: &NodeName, doing: impl Into<String>) {
         self.send(Event::Progress { node: node.clone(), doing: doing.into() });
+    }
+
+    pub(crate) fn retrying(&self, again: &Retried) {
+        self.send(Event::Retrying(again.clone()));
     }
 
     fn send(&self, event: Event) {
@@ -106,14 +113,30 @@ impl Building<'_> {
     }
 }
 
+/// How many decisions wait to be recorded: skips take microseconds each, and a transaction takes as long as many of them.
+const UNRECORDED_MAX: usize = 256;
+
 /// What became of a node.
 enum Done {
     Skipped,
-    Checked { summary: String },
+    Checked {
+        summary: String,
+    },
     Reused,
-    Built { summary: String },
-    Held { version: VersionId },
-    Failed { summary: String },
+    /// A new version of a model has what an earlier one learned.
+    Relearned {
+        summary: String,
+        learned_by: VersionId,
+    },
+    Built {
+        summary: String,
+    },
+    Held {
+        version: VersionId,
+    },
+    Failed {
+        summary: String,
+    },
     Withheld,
 }
 
@@ -128,6 +151,7 @@ struct Run<'a> {
     versions: Versions,
     /// Nodes that have no version to build on in this run.
     broken: BTreeSet<NodeName>,
+    /// What became of nodes, as far as it is not recorded yet.
     decisions: Vec<Decision>,
     said: Mutex<Reports>,
     outcome: RunOutcome,
@@ -141,13 +165,15 @@ impl<'a> Run<'a> {
     ) -> Result<RunOutcome, Reports> {
         let began = Instant::now();
         let state = ctx.warehouse.state();
-        let lock = state.lock_run().map_err(reports)?;
+        let by = By { environment: &options.environment, command: &options.command };
+        let lock = refusal::lock(ctx, by)?;
         if !options.roll_forward {
-            not_undoing_a_rollback(ctx, options).await?;
+            not_undoing_a_rollback(ctx, options, by).await?;
         }
         let current = state.current(&options.environment).map_err(reports)?;
         let heads = plan::heads_of(ctx, &options.environment)?;
-        let types = check::types(&ctx.project, ctx.engine.as_ref(), Some(&ctx.warehouse))?;
+        let types = check::types(&ctx.project, ctx.engine.as_ref(), Some(&ctx.warehouse));
+        let types = types.map_err(|mistakes| refusal::noted(ctx, by, mistakes, Vec::new()))?;
         let chosen = plan::chosen(ctx, options, &heads)?;
         let id = RunId::fresh(ctx.now_us());
         let record = RunRecord {
@@ -204,7 +230,7 @@ impl<'a> Run<'a> {
         let began = Instant::now();
         let mut attempts = Attempts::at(self.ctx, Some(&node.name));
         let mut retried = Vec::new();
-        let (done, reason, detail) = loop {
+        let (done, reason, mut detail) = loop {
             let said = self.said.lock().expect("nobody panics while holding it").0.len();
             let (reported, models) = (self.outcome.reports.0.len(), self.outcome.models.len());
             let (done, reason, detail) = self.attempt(node, volatile).await;
@@ -219,17 +245,34 @@ impl<'a> Run<'a> {
             self.said.lock().expect("nobody panics while holding it").0.truncate(said);
             self.outcome.reports.0.truncate(reported);
             self.outcome.models.truncate(models);
-            self.handle.send(Event::Retrying(again.clone()));
+            self.handle.retrying(&again);
             again.wait().await;
             retried.push(again);
         };
+        if !retried.is_empty() {
+            detail["retried"] = serde_json::json!(retried);
+        }
+        let was_idle = matches!(done, Done::Skipped | Done::Withheld);
         self.note(node, done, (reason, detail), began);
-        if !retried.is_empty()
-            && let Some(decision) = self.decisions.last_mut()
-        {
-            decision.detail["retried"] = serde_json::json!(retried);
+        if !was_idle || self.decisions.len() >= UNRECORDED_MAX {
+            self.record_decisions();
         }
         self.outcome.retried.extend(retried);
+    }
+
+    /// Records what was decided so far, so that a run that dies has said what it did. A skip waits for the next node that takes
+    /// any time. What cannot be recorded now is recorded with the publication.
+    fn record_decisions(&mut self) {
+        if !self.decisions.is_empty() && self.ctx.warehouse.state().record_decisions(&self.id, &self.decisions).is_ok()
+        {
+            self.decisions.clear();
+        }
+    }
+
+    /// Tells that a node is looked into that takes time.
+    fn started(&mut self, node: &Node) {
+        self.record_decisions();
+        self.handle.send(Event::Started { node: node.name.clone(), kind: node.kind() });
     }
 
     /// Whether another attempt finds what the last one recorded: a replay, and SQL that is never skipped, would record it twice.
@@ -248,23 +291,23 @@ impl<'a> Run<'a> {
         let (done, reason) = if let Some(first) = broken.first() {
             (Done::Withheld, format!("it reads `{first}`, which was not built"))
         } else if let Some(replay) = self.options.replay.as_ref().filter(|replay| replay.node == node.name) {
-            self.handle.send(Event::Started { node: node.name.clone(), kind: node.kind() });
+            self.started(node);
             self.replay(node, replay).await
         } else if let (Some(backfill), Body::Table(table)) = (&self.options.backfill, &node.body)
             && backfill.node == node.name
         {
-            self.handle.send(Event::Started { node: node.name.clone(), kind: node.kind() });
+            self.started(node);
             self.backfill(node, table, backfill).await
         } else {
             match plan::decide(self.ctx, node, (&self.options.environment, &self.heads), volatile) {
                 Ok(Verdict::Skip(why)) => (Done::Skipped, why),
                 Ok(Verdict::Check(head, why)) => {
-                    self.handle.send(Event::Started { node: node.name.clone(), kind: node.kind() });
+                    self.started(node);
                     (self.check_again(node, &head).await, why)
                 }
                 Ok(Verdict::Reuse(head, why)) => self.reuse(node, *head, why).await,
                 Ok(Verdict::Build(fingerprint, why)) => {
-                    self.handle.send(Event::Started { node: node.name.clone(), kind: node.kind() });
+                    self.started(node);
                     detail = serde_json::to_value(&why).unwrap_or_default();
                     (self.build(node, fingerprint).await, why.sentence)
                 }
@@ -358,13 +401,17 @@ impl<'a> Run<'a> {
             return (self.failed(mistakes), why);
         }
         if let Body::Model(model) = &node.body {
-            match model::judge_again(self.ctx, node, model, &head, self.heads.get(&node.name)) {
+            // What is lost was compared with nothing when the version was built, and cannot be asked now.
+            let in_service = self.heads.get(&node.name).filter(|current| !verify::is_lost(current));
+            let inputs = Some(&self.versions);
+            let judged = model::judge_again(self.ctx, node, model, &head, in_service, inputs).await;
+            match judged {
                 Ok(held) if held.is_empty() => {}
                 Ok(held) => {
                     self.outcome.reports.extend(Reports(held));
                     return (Done::Held { version: head.id }, why);
                 }
-                Err(mistake) => return (self.failed(mistake.into()), "it could not be examined".into()),
+                Err(mistakes) => return (self.failed(mistakes), "it could not be examined".into()),
             }
             let noted = self.building().note_accepted(node, &head.id);
             if let Err(mistakes) = noted {
@@ -388,6 +435,7 @@ impl<'a> Run<'a> {
             Err(mistakes) => return self.failed(mistakes),
         };
         let (previous, cover) = (ground.previous.as_ref(), &ground.cover);
+        let mut learned_by = None;
         let built: Result<(VersionRecord, Option<ModelReport>, Vec<Report>), Reports> = match (&node.body, fingerprint)
         {
             (Body::Source(settings), _) => {
@@ -398,9 +446,12 @@ impl<'a> Run<'a> {
                 version.map(|version| (version, None, Vec::new()))
             }
             (Body::Model(settings), Some(fingerprint)) => {
-                let trained =
-                    model::build(&building, node, settings, fingerprint, building.head(node.name.as_str())).await;
-                trained.map(|trained| (trained.version, Some(trained.report), trained.held))
+                let in_service = building.head(node.name.as_str()).filter(|head| !verify::is_lost(head));
+                let trained = model::build(&building, node, settings, fingerprint, in_service).await;
+                trained.map(|trained| {
+                    learned_by = trained.learned_by;
+                    (trained.version, Some(trained.report), trained.held)
+                })
             }
             _ => Err(Report::error("node-failed", format!("`{}` reads a node that has no version", node.name)).into()),
         };
@@ -411,13 +462,16 @@ impl<'a> Run<'a> {
                     return self.failed(mistakes);
                 }
                 let summary = summary(&version, report.as_ref());
-                self.outcome.models.extend(report);
+                self.outcome.models.extend(report.filter(|_| learned_by.is_none()));
                 if !held.is_empty() {
                     self.outcome.reports.extend(Reports(held));
                     return Done::Held { version: version.id };
                 }
                 self.stands_at(version.head());
-                Done::Built { summary }
+                match learned_by {
+                    Some(learned_by) => Done::Relearned { summary, learned_by },
+                    None => Done::Built { summary },
+                }
             }
             Err(mistakes) => self.failed(mistakes),
         }
@@ -430,7 +484,7 @@ impl<'a> Run<'a> {
         Done::Failed { summary }
     }
 
-    fn note(&mut self, node: &Node, done: Done, (reason, mut detail): (String, serde_json::Value), began: Instant) {
+    fn note(&mut self, node: &Node, done: Done, (mut reason, mut detail): (String, serde_json::Value), began: Instant) {
         let name = node.name.clone();
         let (action, summary) = match done {
             Done::Skipped => {
@@ -444,6 +498,11 @@ impl<'a> Run<'a> {
             Done::Reused => {
                 self.outcome.reused.push(name.clone());
                 (Action::Reused, reason.clone())
+            }
+            Done::Relearned { summary, learned_by } => {
+                reason = learned::reason(&reason, &learned_by);
+                self.outcome.reused.push(name.clone());
+                (Action::Reused, format!("{summary}, not trained again"))
             }
             Done::Built { summary } => {
                 self.outcome.built.push(name.clone());
@@ -483,6 +542,18 @@ impl<'a> Run<'a> {
         });
     }
 
+    /// What is decided about nodes that the environment has and the project does not have any more: they leave with the publication.
+    fn removed(&self, current: &Option<(i64, BTreeMap<NodeName, VersionId>)>) -> Vec<Decision> {
+        let published = current.iter().flat_map(|(_, nodes)| nodes);
+        let gone = published.filter(|(node, _)| !self.ctx.project.nodes.contains_key(*node));
+        let removed = gone.map(|(node, id)| {
+            let detail = serde_json::json!({ "summary": format!("version {id} left"), "before": id });
+            let reason = "the project does not have it any more".to_string();
+            Decision { node: node.clone(), action: Action::Removed, reason, detail }
+        });
+        removed.collect()
+    }
+
     /// Publishes what may be published, and writes down how the run ended.
     async fn finish(
         mut self,
@@ -496,29 +567,42 @@ impl<'a> Run<'a> {
             let publication = self.publish(&current).await;
             let again = publication.as_ref().err().and_then(|mistakes| attempts.after(&mistakes.0));
             let Some(again) = again else { break publication };
-            self.handle.send(Event::Retrying(again.clone()));
+            self.handle.retrying(&again);
             again.wait().await;
             self.outcome.retried.push(again);
         };
+        let mut is_refused = false;
         match publication {
             Ok(Some(id)) => {
                 self.outcome.publication = Some(id);
                 self.outcome.published = true;
             }
             Ok(None) => {}
+            Err(mistakes) => {
+                is_refused = true;
+                self.outcome.reports.extend(mistakes);
+            }
+        }
+        match logs::show(self.ctx, &self.id, Some(&self.handle)).await {
+            Ok(shown) => {
+                self.outcome.retried.extend(shown.retried);
+                self.outcome.reports.extend(shown.said);
+            }
             Err(mistakes) => self.outcome.reports.extend(mistakes),
         }
-        if let Err(mistake) = clean_up(self.ctx, lock, &self.id, &self.heads).await {
+        if let Err(mistake) = clean_up(self.ctx, lock, &self.id) {
             self.outcome.reports.push(mistake);
         }
-        let decisions = || state.record_decisions(&self.id, &self.decisions).map_err(reports);
-        retry::quietly(self.ctx, decisions).await?;
+        if !self.decisions.is_empty() {
+            let decisions = || state.record_decisions(&self.id, &self.decisions).map_err(reports);
+            retry::quietly(self.ctx, decisions).await?;
+        }
         self.outcome.reports.extend(self.said.into_inner().expect("nobody panics while holding it"));
         self.outcome.elapsed_ms = began.elapsed().as_millis() as u64;
-        let word = match (self.outcome.published, self.outcome.failed.is_empty()) {
-            (true, _) => "published",
-            (false, true) => "nothing",
-            (false, false) => "failed",
+        let word = match self.outcome.published {
+            true => "published",
+            false if is_refused || !self.outcome.failed.is_empty() => "failed",
+            false => "nothing",
         };
         let summary = serde_json::to_value(&self.outcome)
             .map_err(|error| Report::error("internal", format!("the run's outcome cannot be written: {error}")))?;
@@ -532,84 +616,134 @@ impl<'a> Run<'a> {
         &mut self,
         current: &Option<(i64, BTreeMap<NodeName, VersionId>)>,
     ) -> Result<Option<i64>, Reports> {
-        let nodes = self.versions.clone();
-        if nodes.is_empty() || current.as_ref().is_some_and(|(_, published)| *published == nodes) {
+        let before = current.as_ref().map(|(_, nodes)| nodes.clone()).unwrap_or_default();
+        if self.versions.is_empty() || self.versions == before {
             return Ok(None);
         }
+        let publishes_all = self.ctx.project.settings.publish == PublishRule::All;
         let incomplete = !self.outcome.failed.is_empty();
-        if incomplete && self.ctx.project.settings.publish == PublishRule::All {
-            let built = self.outcome.built.len() + self.outcome.reused.len();
-            let what = match current {
-                Some((id, _)) => format!("environment `{}` stays at publication {id}", self.options.environment),
-                None => format!("environment `{}` still has no publication", self.options.environment),
+        if incomplete && publishes_all {
+            return Err(self.unpublished(current, "a node failed").into());
+        }
+        let fitting = fit::settle(self.ctx, &self.versions, &before)?;
+        let mut misfits: Vec<Report> = fitting.misfits.iter().map(|misfit| self.misfit(misfit)).collect();
+        if !misfits.is_empty() && publishes_all {
+            misfits.push(self.unpublished(current, "a model in service could not look up its features"));
+            return Err(Reports(misfits));
+        }
+        let nodes = fitting.nodes;
+        let kept_back = kept_back(&fitting.put_back, &before);
+        let mut publication = None;
+        if nodes != before {
+            self.handle.send(Event::Publishing);
+            serving::build_online(self.ctx, &nodes).await?;
+            let decisions = [self.decisions.as_slice(), &self.removed(current), &kept_back].concat();
+            let publish = Publish {
+                environment: &self.options.environment,
+                run: &self.id,
+                at_us: self.ctx.now_us(),
+                nodes: &nodes,
+                expect: current.as_ref().map(|(id, _)| *id),
+                restores: None,
+                decisions: &decisions,
             };
-            let report = Report::error("no-publication", "nothing was published, because a node failed")
-                .note(what)
-                .note(format!("{built} versions that this run made or found are kept for the next run"))
-                .hint("set `publish = \"healthy\"` in pelton.toml to publish what is healthy");
-            return Err(report.into());
+            publication = Some(self.ctx.warehouse.state().publish(&publish).map_err(reports)?);
+            self.decisions.clear();
+        } else {
+            self.decisions.extend(kept_back);
         }
-        self.handle.send(Event::Publishing);
-        serving::build_online(self.ctx, &nodes).await?;
-        let publish = Publish {
-            environment: &self.options.environment,
-            run: &self.id,
-            at_us: self.ctx.now_us(),
-            nodes: &nodes,
-            expect: current.as_ref().map(|(id, _)| *id),
-        };
-        let id = self.ctx.warehouse.state().publish(&publish).map_err(reports)?;
-        if incomplete {
-            let stayed: Vec<String> = self
-                .outcome
-                .failed
-                .iter()
-                .chain(&self.outcome.withheld)
-                .map(|name| match self.heads.get(name) {
-                    Some(head) => format!("`{name}` stays at version {}", head.id),
-                    None => format!("`{name}` has no version"),
-                })
-                .collect();
-            let report = Report::error("node-failed", format!("publication {id} has what is healthy"));
-            self.outcome.reports.push(stayed.into_iter().fold(report, Report::note));
+        self.outcome.reports.extend(Reports(misfits));
+        let new = fitting.put_back.iter().filter(|name| !self.outcome.withheld.contains(name));
+        let new: Vec<NodeName> = new.cloned().collect();
+        self.outcome.withheld.extend(new);
+        if incomplete || !fitting.put_back.is_empty() {
+            self.tell_what_stayed(publication, &nodes);
         }
-        Ok(Some(id))
+        Ok(publication)
     }
+
+    /// Why nothing is published although something was built.
+    fn unpublished(&self, current: &Option<(i64, Versions)>, why: &str) -> Report {
+        let built = self.outcome.built.len() + self.outcome.reused.len();
+        let what = match current {
+            Some((id, _)) => format!("environment `{}` stays at publication {id}", self.options.environment),
+            None => format!("environment `{}` still has no publication", self.options.environment),
+        };
+        Report::error("no-publication", format!("nothing was published, because {why}"))
+            .note(what)
+            .note(format!("{built} versions that this run made or found are kept for the next run"))
+            .hint("set `publish = \"healthy\"` in pelton.toml to publish what is healthy")
+    }
+
+    /// Says that a model cannot look up what this run made, and what to do.
+    fn misfit(&self, misfit: &fit::Misfit) -> Report {
+        let fit::Misfit { model, table, .. } = misfit;
+        let outcome = &self.outcome;
+        let was_tried = outcome.held.iter().any(|held| held.node == *model)
+            || [&outcome.failed, &outcome.withheld].iter().any(|names| names.contains(model));
+        misfit.report().hint(match (was_tried, self.options.environment.as_str()) {
+            (true, _) => {
+                format!("leave these columns of `{table}` as they were until `{model}` is accepted without them")
+            }
+            (false, "main") => format!("pelton run +{model}"),
+            (false, environment) => format!("pelton run +{model} --env {environment}"),
+        })
+    }
+
+    /// Says which nodes are published as they were before.
+    fn tell_what_stayed(&mut self, publication: Option<i64>, nodes: &Versions) {
+        let names = self.outcome.failed.iter().chain(&self.outcome.withheld);
+        let stayed = names.map(|name| match nodes.get(name) {
+            Some(version) => format!("`{name}` stays at version {version}"),
+            None => format!("`{name}` has no version"),
+        });
+        let message = match publication {
+            Some(id) => format!("publication {id} has what is healthy"),
+            None => "nothing that was built can be published".to_string(),
+        };
+        let report = stayed.fold(Report::error("node-failed", message), Report::note);
+        self.outcome.reports.push(report);
+    }
+}
+
+/// Decisions about nodes that stay as they were published although the run made other versions of them.
+fn kept_back(put_back: &BTreeSet<NodeName>, before: &Versions) -> Vec<Decision> {
+    let decision = |node: &NodeName| {
+        let (summary, reason) = match before.get(node) {
+            Some(version) => (format!("version {version} stays"), "a model in service needs it"),
+            None => ("not published".to_string(), "it reads what a model in service cannot look up"),
+        };
+        let detail = serde_json::json!({ "summary": summary });
+        Decision { node: node.clone(), action: Action::Withheld, reason: reason.into(), detail }
+    };
+    put_back.iter().map(decision).collect()
 }
 
 /// Refuses a run that would bring back what a rollback took out, or put something new in its place.
-async fn not_undoing_a_rollback(ctx: &Context, options: &RunOptions) -> Result<(), Reports> {
+async fn not_undoing_a_rollback(ctx: &Context, options: &RunOptions, by: By<'_>) -> Result<(), Reports> {
     let Some(back) = environments::rolled_back(ctx, &options.environment)? else { return Ok(()) };
-    let planned = plan::plan(ctx, options).await?;
+    let planned = plan::plan(ctx, options).await;
+    let planned = planned.map_err(|mistakes| refusal::noted(ctx, by, mistakes, Vec::new()))?;
     let changing = planned.steps.iter().filter(|step| !matches!(step.action, StepAction::Skip | StepAction::Check));
-    let mut names: Vec<String> = changing.map(|step| step.node.to_string()).collect();
-    names.extend(options.replay.iter().map(|replay| replay.node.to_string()));
-    names.extend(options.backfill.iter().map(|backfill| backfill.node.to_string()));
-    match names.is_empty() {
-        true => Ok(()),
-        false => Err(environments::refuse_to_undo(&options.environment, back, &names).into()),
+    let mut nodes: Vec<NodeName> = changing.map(|step| step.node.clone()).collect();
+    nodes.extend(options.replay.iter().map(|replay| replay.node.clone()));
+    nodes.extend(options.backfill.iter().map(|backfill| backfill.node.clone()));
+    if nodes.is_empty() {
+        return Ok(());
     }
+    let names: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    let refused = environments::refuse_to_undo(&options.environment, back, &names);
+    let about = nodes.into_iter().map(|node| (node, refused.message.clone())).collect();
+    Err(refusal::noted(ctx, by, refused.into(), about))
 }
 
-/// Removes files that runs left behind which died, after their tables no longer name them.
-async fn clean_up(ctx: &Context, lock: &RunLock, run: &RunId, heads: &Heads) -> Result<(), Report> {
+/// Removes files that runs left behind which died: no version is recorded that owns them, and so no table names them.
+fn clean_up(ctx: &Context, lock: &RunLock, run: &RunId) -> Result<(), Report> {
     let state = ctx.warehouse.state();
     // What this run could not settle is left to the next one: a failed build may have been unable to delete its files.
     let left = state.stale_staging(lock, run).map_err(|error| error.report())?;
     let mut runs = BTreeSet::new();
     for entry in left {
-        // A commit that no version was recorded for is taken back: the table is what its recorded version says.
-        if let Some(head) = entry.folder.strip_prefix("tables/").and_then(|node| heads.get(node))
-            && head.kind != "model"
-        {
-            let version = catalog::load(ctx, &head.id)?;
-            if version.delta_version.is_some() {
-                let info = vec![("run".to_string(), run.0.clone())];
-                let commit = pelton_query::Commit { schema: version.schema(), files: version.files.to_vec(), info };
-                let place = ctx.warehouse.table(&head.node);
-                ctx.engine.commit(&place, commit).await.map_err(|error| error.report(&format!("`{}`", head.node)))?;
-            }
-        }
         remove(ctx, &entry);
         runs.insert(entry.run);
     }
@@ -636,7 +770,7 @@ fn summary(version: &VersionRecord, report: Option<&ModelReport>) -> String {
         let metric = report.metrics.get(&report.metric).copied().unwrap_or(f64::NAN);
         return format!("{} {} {metric:.4}", report.learner, report.metric);
     }
-    if version.detail.get("view").is_some() {
+    if version.is_view() {
         return "view".into();
     }
     let mut text = format!("{} {}", thousands(version.rows), if version.rows == 1 { "row" } else { "rows" });

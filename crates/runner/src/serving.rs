@@ -3,14 +3,14 @@
 use crate::catalog::{self, Versions};
 use crate::context::{Context, nothing_published};
 use arrow::array::ArrayRef;
-use pelton_base::{Report, Reports, VersionId};
+use pelton_base::{Digest, NodeName, Report, Reports, VersionId};
 use pelton_features::{
     AsOf, FeatureTable, Found, Labels, OnlineBuilder, OnlineStore, ResolvedUse, Taken, training_sql,
 };
 use pelton_query::{Catalog, Relation, sql};
 use pelton_serve::{
     Endpoint, Endpoints, Features, Followed, Loader, Log, LogSettings, Looked, Lookup, Package, Pipeline,
-    ReceiptSource, Receipts, Switch, package_of,
+    ReceiptSource, Receipts, Switch, Training, package_of,
 };
 use pelton_store::VersionRecord;
 use std::collections::BTreeMap;
@@ -154,6 +154,29 @@ pub(crate) fn pipeline(ctx: &Context, version: &VersionRecord, versions: &Versio
     Pipeline::compile(ctx.engine.as_ref(), package, &bytes)
 }
 
+/// What `predict(model, table)` depends on, beside the rows of the table.
+pub(crate) struct Scoring {
+    /// How a row is scored: the model's bytes, and all of its package but the versions that it was trained on.
+    pub(crate) recipe: Digest,
+    /// Where features are looked up.
+    pub(crate) features: Vec<NodeName>,
+}
+
+/// What scoring with a version of a model depends on.
+pub(crate) fn scoring(ctx: &Context, model: &VersionId) -> Result<Scoring, Report> {
+    let version = catalog::load(ctx, model)?;
+    // A package that this Pelton cannot read is told by what needs it.
+    let Ok(mut package) = package_of(&ctx.warehouse, &version) else {
+        return Ok(Scoring { recipe: version.digest, features: Vec::new() });
+    };
+    package.training = Training::default();
+    for lookup in &mut package.lookups {
+        lookup.version = VersionId(String::new());
+    }
+    let features = package.lookups.iter().map(|lookup| lookup.table.clone()).collect();
+    Ok(Scoring { recipe: Digest::of(&package.to_bytes()), features })
+}
+
 /// Online features of one publication, by feature table version.
 struct OnlineFeatures(BTreeMap<VersionId, OnlineStore>);
 
@@ -170,15 +193,22 @@ impl Features for OnlineFeatures {
     }
 }
 
+/// The packages of the models among these versions.
+pub(crate) fn packages(ctx: &Context, versions: &Versions) -> Result<Vec<Package>, Reports> {
+    let mut packages = Vec::new();
+    for id in versions.values() {
+        let head = ctx.warehouse.state().version_head(id).map_err(crate::context::reports)?;
+        if head.is_some_and(|head| head.kind == "model") {
+            packages.push(package_of(&ctx.warehouse, &catalog::load(ctx, id)?)?);
+        }
+    }
+    Ok(packages)
+}
+
 /// The feature table versions that models among these versions look up.
 pub(crate) fn wanted_online(ctx: &Context, versions: &Versions) -> Result<BTreeMap<VersionId, Lookup>, Reports> {
     let mut wanted: BTreeMap<VersionId, Lookup> = BTreeMap::new();
-    for id in versions.values() {
-        let head = ctx.warehouse.state().version_head(id).map_err(crate::context::reports)?;
-        if head.is_none_or(|head| head.kind != "model") {
-            continue;
-        }
-        let mut package = package_of(&ctx.warehouse, &catalog::load(ctx, id)?)?;
+    for mut package in packages(ctx, versions)? {
         package.set_versions(versions);
         wanted.extend(package.lookups.into_iter().map(|lookup| (lookup.version.clone(), lookup)));
     }

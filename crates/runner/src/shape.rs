@@ -34,13 +34,11 @@ fn names(columns: &Schema) -> Vec<&str> {
     columns.fields().iter().map(|field| field.name().as_str()).collect()
 }
 
-/// An order that makes the choice among rows with one key and time the same, whatever order they come in.
+/// An order that makes the choice among rows with one key and time the same, whatever order they come in: rows that are equal in all columns,
+/// lists and structs too, are the same row.
 fn ties(columns: &Schema, except: &[&str]) -> String {
-    let rest = columns
-        .fields()
-        .iter()
-        .filter(|field| !except.contains(&field.name().as_str()) && !field.data_type().is_nested());
-    rest.map(|field| format!(", {} desc nulls last", sql::ident(field.name()))).collect()
+    let rest = names(columns).into_iter().filter(|name| !except.contains(name));
+    rest.map(|name| format!(", {} desc nulls last", sql::ident(name))).collect()
 }
 
 /// Of each key the newest row, unless it meets `delete`.

@@ -26,7 +26,7 @@ pub struct Shown {
     pub version: Option<String>,
     /// The version's digest.
     pub digest: Option<Digest>,
-    /// The version's rows; of a model, its training examples.
+    /// The version's rows, unless it is a view; of a model, its training examples.
     pub rows: Option<u64>,
     /// The version's size.
     pub bytes: Option<u64>,
@@ -139,7 +139,7 @@ pub fn show(ctx: &Context, environment: &str, name: &NodeName) -> Result<Shown, 
         file: node.map(|node| node.file.clone()),
         tags: node.map(|node| node.tags.clone()).unwrap_or_default(),
         digest: version.as_ref().map(|version| version.digest),
-        rows: version.as_ref().map(|version| version.rows),
+        rows: version.as_ref().and_then(VersionRecord::rows_known),
         bytes: version.as_ref().map(|version| version.bytes),
         built_at: version.as_ref().map(|version| format_time_us(version.built_at_us)),
         run: version.as_ref().map(|version| version.run.0.clone()),

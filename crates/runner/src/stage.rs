@@ -130,6 +130,14 @@ pub(crate) fn discard(ctx: &Context, node: &NodeName, files: &[DataFile]) {
     }
 }
 
+/// Deletes files of quarantined rows that no version is going to name.
+pub(crate) fn discard_quarantine(ctx: &Context, files: &[DataFile]) {
+    for file in files {
+        fail::after(Point::StageDiscard);
+        let _ = std::fs::remove_file(ctx.warehouse.root().join("quarantine").join(&file.path));
+    }
+}
+
 /// A catalog with the staged rows of a node under `staged` and under its own name.
 pub(crate) fn with_staged(catalog: &Catalog, node: &NodeName, staged: &Relation) -> Catalog {
     let mut catalog = catalog.clone();

@@ -8,7 +8,8 @@ use crate::context::{Context, reports};
 use crate::{increment, replay, verify};
 use pelton_base::{Digest, NodeName, Reports, VersionId};
 use pelton_project::{Body, Build, Node, Table};
-use pelton_store::VersionHead;
+use pelton_store::{SourceFile, VersionHead};
+use std::collections::HashMap;
 
 /// The environment that others begin with.
 pub(crate) const MAIN: &str = "main";
@@ -102,6 +103,23 @@ pub(crate) fn of_source(ctx: &Context, name: &NodeName, environment: &str) -> Re
         }
     }
     Ok(taken)
+}
+
+/// Whether a version of a source has the rows of each file that `base` has, those of files that are gone and replayed ones included. A file
+/// with other content than in `base` is one that is there: which of the two contents it has, was asked before.
+pub(crate) fn keeps(ctx: &Context, head: &VersionHead, base: Option<&VersionHead>) -> Result<bool, Reports> {
+    let Some(base) = base.filter(|base| base.id != head.id) else { return Ok(true) };
+    let files_of = |version: &VersionId| ctx.warehouse.state().source_files(version).map_err(reports);
+    let files = files_of(&head.id)?;
+    let files: HashMap<&str, &SourceFile> = files.iter().map(|file| (file.path.as_str(), file)).collect();
+    Ok(files_of(&base.id)?.iter().all(|kept| {
+        let same = files.get(kept.path.as_str());
+        let is_there = || ctx.project.root.join(&kept.path).exists();
+        same.is_some_and(|same| match same.digest == kept.digest {
+            true => same.repairs.len() >= kept.repairs.len(),
+            false => is_there(),
+        })
+    }))
 }
 
 /// How many versions of a source are looked at: each costs a comparison with its files.

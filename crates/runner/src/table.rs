@@ -1,10 +1,11 @@
-//! A table becomes a version: its SELECT over pinned inputs, staged, checked, and committed; a view is only checked.
+//! A table becomes a version: its SELECT over pinned inputs, staged, checked, and recorded; a view is only checked.
 
 use crate::run::Building;
 use crate::{catalog, increment, stage};
+use futures::StreamExt;
 use pelton_base::{Digest, Report, Reports, VersionId};
 use pelton_project::{Node, Table};
-use pelton_query::{Catalog, Commit, DataFile, QueryError, Relation, collect};
+use pelton_query::{Catalog, DataFile, QueryError, Relation};
 use pelton_store::{ColumnType, Staged, TableDigest, VersionHead, VersionRecord};
 use std::sync::Arc;
 
@@ -88,10 +89,6 @@ pub(crate) async fn build(
         version.files = before.files;
         version.bytes = before.bytes;
     }
-    let info = vec![("run".to_string(), building.run.0.clone()), ("version".to_string(), version.id.0.clone())];
-    let commit = Commit { schema, files: version.files.to_vec(), info };
-    let committed = ctx.engine.commit(&ctx.warehouse.table(&node.name), commit).await;
-    version.delta_version = Some(committed.map_err(|error| error.report(&format!("table `{}`", node.name)))?);
     ctx.warehouse.state().insert_version(&version).map_err(crate::context::reports)?;
     Ok(version)
 }
@@ -126,7 +123,9 @@ async fn without_removed(
     let report = |error: QueryError| Reports::from(error.report(&subject));
     let removed = ctx.engine.query(&catalog, &checked.plan.removed_select()).await.map_err(report)?;
     let mut writer = stage::quarantine_writer(ctx, building.run, id, "").map_err(crate::context::reports)?;
-    for batch in collect(removed).await.map_err(report)? {
+    let mut removed = removed.batches;
+    while let Some(batch) = removed.next().await {
+        let batch = batch.map_err(report)?;
         let rows = pelton_quality::quarantine_rows(&checked.plan, &batch, building.run, ctx.now_us())?;
         writer.write(&rows).map_err(crate::context::reports)?;
     }

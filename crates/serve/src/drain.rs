@@ -19,7 +19,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::StreamExt;
 use pelton_base::fail::{self, Point};
-use pelton_base::{NodeName, ReceiptId, Report, VersionId};
+use pelton_base::{NodeName, ReceiptId, Report, Severity, VersionId};
 use pelton_query::{Catalog, Commit, DataFile, Engine, QueryError, Relation, TableLocation, collect, sql, types};
 use pelton_store::{StageOptions, StageWriter, Warehouse};
 use serde_json::value::RawValue;
@@ -38,6 +38,9 @@ pub(crate) const TABLE: &str = "pelton_predictions";
 
 /// Segments that one drain takes in; the next takes further ones. Bounds the work behind one commit.
 const SEGMENTS_MAX: usize = 64;
+
+/// How often who waits for another process that drains looks whether it is done.
+const TURN_EVERY: Duration = Duration::from_millis(10);
 
 /// This many small files are merged into one. A drain every few seconds makes thousands a day, and a query opens each of them.
 const SMALL_FILES_MAX: usize = 64;
@@ -88,7 +91,44 @@ pub fn predictions_schema() -> SchemaRef {
 
 /// Takes the complete segments of all processes into the table. Does nothing while another process does the same.
 pub async fn drain(engine: &dyn Engine, warehouse: &Warehouse) -> Result<Drained, Report> {
-    let Some(_hold) = hold_drain(warehouse)? else { return Ok(Drained::default()) };
+    let Some(hold) = hold_drain(warehouse)? else { return Ok(Drained::default()) };
+    drain_held(engine, warehouse, &hold).await
+}
+
+/// Takes in everything that is complete, however much it is, and waits for its turn, at most `wait_max`, while another process does the
+/// same.
+///
+/// Gives what there is to say of it. Nothing of it stops the caller, whose predictions are in the log: who drains next takes them in.
+pub async fn drain_in_turn(engine: &dyn Engine, warehouse: &Warehouse, wait_max: Duration) -> Vec<Report> {
+    let mut said = Vec::new();
+    let until = tokio::time::Instant::now() + wait_max;
+    loop {
+        let drained = match hold_drain(warehouse) {
+            Ok(Some(hold)) => drain_held(engine, warehouse, &hold).await,
+            Ok(None) if tokio::time::Instant::now() < until => {
+                tokio::time::sleep(TURN_EVERY).await;
+                continue;
+            }
+            Ok(None) => return said,
+            Err(report) => Err(report),
+        };
+        match drained {
+            Ok(drained) => {
+                said.extend(drained.damaged.iter().map(|path| damaged(path)));
+                if drained.segments < SEGMENTS_MAX {
+                    return said;
+                }
+            }
+            Err(report) => {
+                let stays = "the predictions are in the log, and become rows of their table with the next ones";
+                said.push(Report { severity: Severity::Warning, ..report }.note(stays));
+                return said;
+            }
+        }
+    }
+}
+
+async fn drain_held(engine: &dyn Engine, warehouse: &Warehouse, _hold: &DrainHold) -> Result<Drained, Report> {
     let mut taken = Vec::new();
     for segment in log::segments(&warehouse.log_dir())? {
         if taken.len() < SEGMENTS_MAX

@@ -28,7 +28,8 @@ mod tests;
 
 pub use column::{ColumnBuilder, Dialect, Wrong};
 pub use drain::{
-    DrainHold, Drained, abandoned_segments, drain, hold_drain, keep_draining, predictions_schema, predictions_table,
+    DrainHold, Drained, abandoned_segments, drain, drain_in_turn, hold_drain, keep_draining, predictions_schema,
+    predictions_table,
 };
 pub use endpoints::{Answer, Endpoint, Endpoints, Loader, Switch, predict};
 pub use follow::{Followed, follow};

@@ -30,7 +30,8 @@ pub struct Package {
     pub request: Vec<RequestField>,
     /// The model's time column. A request may give it; else it is the time of the request.
     pub time: Option<String>,
-    /// Columns that identify an example. A request may give them; they are logged and nothing else.
+    /// Columns that identify an example and stand in neither `request` nor `time`. A request may give them; they are logged and
+    /// nothing else.
     pub key: Vec<RequestField>,
     /// Feature tables to look up, in the order in which their columns follow the request's.
     pub lookups: Vec<Lookup>,

@@ -82,8 +82,8 @@ pub struct TrainingVersion {
     pub version: VersionId,
     /// Its digest.
     pub digest: Digest,
-    /// Its rows; of a model, the examples.
-    pub rows: u64,
+    /// Its rows, unless it is a view; of a model, the examples.
+    pub rows: Option<u64>,
     /// When it was built, RFC 3339.
     pub built_at: String,
     /// The versions that it read.
@@ -220,7 +220,7 @@ impl Receipts {
                     .collect(),
                 built_at: format_time_us(version.built_at_us),
                 digest: version.digest,
-                rows: version.rows,
+                rows: version.rows_known(),
                 inputs: version.inputs,
                 version: version.id,
                 node: version.node,

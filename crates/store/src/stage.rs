@@ -24,13 +24,16 @@ use std::sync::Arc;
 /// How many rows are encoded between two looks at a file's size.
 const CHUNK_ROWS: usize = 16_384;
 
+/// The size of the rows in memory that are encoded between two such looks: wide rows would otherwise pass any bound at once.
+const CHUNK_BYTES: usize = 8 << 20;
+
 /// How files are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StageOptions {
     /// The most rows of a file.
     pub rows_per_file_max: u64,
     /// The size at which a file is ended. A file is put together in memory, so this bounds memory too: a writer holds at
-    /// most this much and one chunk of rows. Default 64 MiB.
+    /// most this much and one chunk of rows, 8 MiB of them or one. Default 64 MiB.
     pub bytes_per_file_max: u64,
     /// The rows of a row group. Default 131,072: four or more groups to read in parallel in a table of half a million rows.
     pub row_group_rows: usize,
@@ -137,11 +140,12 @@ impl StageWriter {
     /// Adds rows.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), StoreError> {
         let batch = to_stored(batch)?;
+        let chunk_rows = chunk_rows(&batch);
         let mut at = 0;
         while at < batch.num_rows() {
             let written = self.open.as_ref().map_or(0, |open| open.rows);
             let room = usize::try_from(self.options.rows_per_file_max.max(1) - written).unwrap_or(usize::MAX);
-            let rows = (batch.num_rows() - at).min(CHUNK_ROWS).min(room);
+            let rows = (batch.num_rows() - at).min(chunk_rows).min(room);
             self.write_chunk(&batch.slice(at, rows))?;
             at += rows;
         }
@@ -237,6 +241,13 @@ impl StageWriter {
     }
 }
 
+/// How many rows of a batch are a chunk.
+fn chunk_rows(batch: &RecordBatch) -> usize {
+    let bytes: usize = batch.columns().iter().filter_map(|column| column.to_data().get_slice_memory_size().ok()).sum();
+    let each = bytes.div_ceil(batch.num_rows().max(1)).max(1);
+    (CHUNK_BYTES / each).clamp(1, CHUNK_ROWS)
+}
+
 impl Drop for StageWriter {
     fn drop(&mut self) {
         // Best effort: what stays is known to the state database and is deleted by the next run.
@@ -255,6 +266,7 @@ mod tests {
         CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions,
         PutOptions, PutPayload, PutResult, Result,
     };
+    use pelton_base::Seed;
     use std::fmt;
     use std::io;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -313,6 +325,25 @@ mod tests {
         async fn copy_opts(&self, from: &ObjectPath, to: &ObjectPath, options: CopyOptions) -> Result<()> {
             self.inner.copy_opts(from, to, options).await
         }
+    }
+
+    #[test]
+    fn wide_rows_do_not_pass_the_size_of_a_file() {
+        let noise = |row: u64| {
+            let words = (0..8_192).map(|word| Seed(row).at(word).to_string());
+            words.collect::<String>()
+        };
+        let texts: ArrayRef = Arc::new(arrow::array::StringArray::from_iter_values((0..160).map(noise)));
+        let rows = RecordBatch::try_from_iter([("text", texts)]).unwrap();
+        let store = Arc::new(InMemory::new());
+        let options = StageOptions { bytes_per_file_max: 1 << 20, ..StageOptions::default() };
+        let mut stage = StageWriter::on(store, None, "tables/a", "part", &rows.schema(), options).unwrap();
+        stage.write(&rows).unwrap();
+        let staged = stage.finish().unwrap();
+        // 160 kB a row, of which half is left: without a look in between, all would be one file of 12 MB.
+        assert_eq!(staged.rows, 160);
+        assert!(staged.files.len() > 1, "{:?}", staged.files);
+        assert!(staged.files.iter().all(|file| file.bytes <= (1 << 20) + CHUNK_BYTES as u64), "{:?}", staged.files);
     }
 
     #[test]

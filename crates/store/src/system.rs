@@ -116,7 +116,8 @@ const TABLES: &[Table] = &[
             ("inputs", Text),
             ("detail", Text),
         ],
-        rows: "select v.id, v.node, v.kind, v.run, v.fingerprint, v.digest, v.built_at_us, v.rows, v.bytes,
+        rows: "select v.id, v.node, v.kind, v.run, v.fingerprint, v.digest, v.built_at_us,
+                      case when v.kind <> 'table' or v.delta_version is not null then v.rows end, v.bytes,
                       v.delta_version, v.quarantined, v.dropped, b.columns, b.inputs, b.detail
                from versions v join version_bodies b on b.version = v.id order by v.seq",
     },
@@ -149,7 +150,8 @@ const TABLES: &[Table] = &[
             ("publication", Number),
             ("published_at", Time),
         ],
-        rows: "select e.environment, e.node, v.kind, e.version, v.digest, v.rows, e.since, p.at_us
+        rows: "select e.environment, e.node, v.kind, e.version, v.digest,
+                      case when v.kind <> 'table' or v.delta_version is not null then v.rows end, e.since, p.at_us
                from environment_nodes e join versions v on v.id = e.version join publications p on p.id = e.since
                where e.until is null order by e.environment, e.node",
     },
@@ -163,7 +165,8 @@ const TABLES: &[Table] = &[
             ("reason", Text),
             ("detail", Text),
         ],
-        rows: "select d.run, r.started_at_us, d.node, d.action, d.reason, d.detail
+        // What a run decided about itself as a whole is about no node.
+        rows: "select d.run, r.started_at_us, nullif(d.node, ''), d.action, d.reason, d.detail
                from decisions d join runs r on r.id = d.run order by r.seq, d.position",
     },
     Table {

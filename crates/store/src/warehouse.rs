@@ -15,12 +15,13 @@ use crate::artifacts::Artifacts;
 use crate::error::StoreError;
 use crate::state::{BUSY_TIMEOUT, State};
 use object_store::local::LocalFileSystem;
-use pelton_base::{NodeName, VersionId};
+use pelton_base::{Digest, NodeName, VersionId};
 use pelton_query::TableLocation;
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use url::Url;
 
@@ -34,7 +35,11 @@ struct Inner {
     state: State,
     artifacts: Artifacts,
     files: Arc<LocalFileSystem>,
+    input_digests: Mutex<HashMap<InputKey, Digest>>,
 }
+
+/// An input file by path, size and time of its last change.
+pub type InputKey = (String, u64, i64);
 
 impl Warehouse {
     /// Opens the warehouse in `root`, creating it on first use.
@@ -54,6 +59,16 @@ impl Warehouse {
         Self::new(root, state)
     }
 
+    /// The digest of an input file, when it was noted since the warehouse was opened.
+    pub fn input_digest(&self, file: &InputKey) -> Option<Digest> {
+        self.0.input_digests.lock().unwrap_or_else(PoisonError::into_inner).get(file).copied()
+    }
+
+    /// Notes the digest of an input file until the warehouse is closed: one command looks at a file more than once.
+    pub fn note_input_digest(&self, file: InputKey, digest: Digest) {
+        self.0.input_digests.lock().unwrap_or_else(PoisonError::into_inner).insert(file, digest);
+    }
+
     /// Opens the warehouse in `root` to read it; where there is none, an empty one in memory stands in. Creates nothing.
     pub fn open_to_read(root: &Path) -> Result<Self, StoreError> {
         if let Some(warehouse) = Self::open_existing(root)? {
@@ -63,7 +78,8 @@ impl Warehouse {
             .map_err(|error| StoreError::io(format!("open the warehouse `{}`", root.display()), &error))?;
         let state = State::in_memory(&root)?;
         let artifacts = Artifacts::new(root.join("artifacts"));
-        Ok(Warehouse(Arc::new(Inner { root, state, artifacts, files: Arc::new(LocalFileSystem::new()) })))
+        let files = Arc::new(LocalFileSystem::new());
+        Ok(Warehouse(Arc::new(Inner { root, state, artifacts, files, input_digests: Mutex::default() })))
     }
 
     /// Opens the warehouse in `root` when there is one; creates nothing.
@@ -91,7 +107,13 @@ impl Warehouse {
         let files = LocalFileSystem::new_with_prefix(&root)
             .map_err(|error| StoreError::caused(format!("open the warehouse `{}`", root.display()), &error))?;
         let artifacts = Artifacts::new(root.join("artifacts"));
-        Ok(Warehouse(Arc::new(Inner { root, state, artifacts, files: Arc::new(files) })))
+        Ok(Warehouse(Arc::new(Inner {
+            root,
+            state,
+            artifacts,
+            files: Arc::new(files),
+            input_digests: Mutex::default(),
+        })))
     }
 
     /// The folder, absolute.

@@ -42,11 +42,20 @@ pub struct Columns {
     /// What the model sees: the request without entities and without what only `derive` reads, features, derived columns; without
     /// `exclude`.
     pub inputs: Vec<Field>,
-    /// What is answered. A classification whose target turns out to have more than two classes adds `probabilities`.
+    /// What is answered: `prediction`, of a classification `score`, and of one whose target is not boolean `probabilities`, one
+    /// for each class.
     pub answer: Vec<Field>,
 }
 
 impl Columns {
+    /// Key columns that a request may give to have them logged, and for nothing else: those that are neither asked for, because an
+    /// entity or `derive` needs them, nor the time.
+    pub fn key_beside_request(&self) -> impl Iterator<Item = &Field> {
+        let asked = self.request.iter().chain(&self.time);
+        let asked: BTreeSet<&str> = asked.map(|field| field.name().as_str()).collect();
+        self.key.iter().filter(move |field| !asked.contains(field.name().as_str()))
+    }
+
     /// The columns that an expression of `derive` may read: the SELECT's, then the features.
     pub fn derive_schema(select: &Schema, lookups: &[Lookup]) -> SchemaRef {
         let features = lookups.iter().flat_map(|lookup| lookup.fields.iter().cloned());
@@ -95,7 +104,13 @@ pub fn plan_columns(
 fn answer(task: Task, target: &Field) -> Vec<Field> {
     let double = |name: &str| Field::new(name, DataType::Float64, true);
     match task {
-        Task::Classification => vec![Field::new("prediction", target.data_type().clone(), true), double("score")],
+        Task::Classification => {
+            let mut answer = vec![Field::new("prediction", target.data_type().clone(), true), double("score")];
+            if *target.data_type() != DataType::Boolean {
+                answer.push(Field::new_list("probabilities", double("item"), true));
+            }
+            answer
+        }
         Task::Regression => vec![double("prediction")],
     }
 }

@@ -1,7 +1,7 @@
 //! Gates: what a model must reach on the test part to go into service.
 
 use pelton_base::{Place, Report};
-use pelton_learn::Model;
+use pelton_learn::{Model, Task, metrics};
 use pelton_project::{Comparison, Gate, Node};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -52,8 +52,21 @@ pub fn ask(gate: &Gate, test: &BTreeMap<String, f64>, current: Option<&BTreeMap<
     GateResult { text: gate.text.clone(), metric: gate.metric.clone(), value, threshold, met }
 }
 
+/// Which metrics a task has, when `name` is not one of them.
+pub(crate) fn no_metric(name: &str, task: Task) -> Option<String> {
+    let known = metrics::names_of(task);
+    let listed = || known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    (!known.contains(&name)).then(|| format!("metrics are {}", listed()))
+}
+
 /// The report of a gate that was not met.
-pub(crate) fn report(node: &Node, gate: &Gate, result: &GateResult, in_service: Option<&InService<'_>>) -> Report {
+pub(crate) fn report(
+    node: &Node,
+    gate: &Gate,
+    (result, test): (&GateResult, &BTreeMap<String, f64>),
+    in_service: Option<&InService<'_>>,
+) -> Report {
+    let is_multiclass = test.contains_key("macro_f1");
     let found = match result.value {
         Some(value) => format!("it is {value:.4}"),
         None => "it is not defined on the test part".to_string(),
@@ -61,6 +74,11 @@ pub(crate) fn report(node: &Node, gate: &Gate, result: &GateResult, in_service: 
     let message = format!("model `{}` does not meet `{}`: {found}", node.name, gate.text);
     let place = Place::in_text(&node.file, &node.text, gate.span.0, gate.span.1);
     let report = Report::error("gate-not-met", message).at(place);
+    // A version that was trained before the gate was written may have classes for which there is no such metric.
+    let report = match no_metric(&gate.metric, Task::Multiclass).filter(|_| result.value.is_none() && is_multiclass) {
+        Some(why) => report.note(format!("the target has more than two classes: {why}")),
+        None => report,
+    };
     let report = match (gate.relative, result.threshold, in_service) {
         (true, Some(threshold), Some(current)) => {
             let mark = threshold - gate.number;
@@ -84,13 +102,17 @@ pub fn refusals(
     in_service: Option<&InService<'_>>,
 ) -> Vec<Report> {
     let asked = model.accept.iter().map(|gate| (gate, ask(gate, test, in_service.map(|current| current.metrics))));
-    asked.filter(|(_, result)| !result.met).map(|(gate, result)| report(node, gate, &result, in_service)).collect()
+    asked
+        .filter(|(_, result)| !result.met)
+        .map(|(gate, result)| report(node, gate, (&result, test), in_service))
+        .collect()
 }
 
 /// As [`refusals`], of the version in service itself: a gate that compares with it holds.
 pub fn refusals_in_service(node: &Node, model: &pelton_project::Model, current: &InService<'_>) -> Vec<Report> {
     let asked = model.accept.iter().map(|gate| (gate, ask(gate, current.metrics, None)));
-    asked.filter(|(_, result)| !result.met).map(|(gate, result)| report(node, gate, &result, Some(current))).collect()
+    let not_met = asked.filter(|(_, result)| !result.met);
+    not_met.map(|(gate, result)| report(node, gate, (&result, current.metrics), Some(current))).collect()
 }
 
 #[cfg(test)]

@@ -24,4 +24,4 @@ pub use columns::{Columns, Lookup, plan_columns};
 pub use gate::{GateResult, InService, ask, refusals, refusals_in_service};
 pub use judge::Candidate;
 pub use split::split;
-pub use train::{Options, Progress, Trained, train};
+pub use train::{Options, Progress, Trained, marks, train};

@@ -54,6 +54,8 @@ pub struct Trained {
     pub leaks: Vec<Report>,
     /// Why it may not go into service; empty when it may.
     pub refusals: Vec<Report>,
+    /// The metrics of the version in service that the gates compared with.
+    pub marks: Option<BTreeMap<String, f64>>,
     /// Everything that is worth knowing about it.
     pub card: Card,
 }
@@ -97,8 +99,12 @@ pub fn train(
             progress(Progress { learner: *learner, step: at + 1, steps: learners.len(), fit });
         };
         fitted.push(training.fit(*learner, &tell)?);
+        if at == 0 {
+            // How many classes there are is known from the first on.
+            training.check_metrics(&fitted[0])?;
+        }
     }
-    let metric = training.metric(&fitted[0])?;
+    let metric = training.metric(&fitted[0]);
     let candidates = training.judge(&fitted)?;
 
     // The baseline is the last; it is chosen when the project names no other learner.
@@ -112,7 +118,7 @@ pub fn train(
         .iter()
         .zip(&gates)
         .filter(|(_, result)| !result.met)
-        .map(|(gate, result)| gate::report(node, gate, result, in_service))
+        .map(|(gate, result)| gate::report(node, gate, (result, test), in_service))
         .collect();
     refusals.extend(training.not_beaten(&candidates, chosen, &metric));
     let leaks = training.leaks(columns);
@@ -121,7 +127,35 @@ pub fn train(
     let learned = fitted.swap_remove(chosen);
     let told = card::Told { batch, parts: &parts, columns, metric: &metric, gates: &gates, accepted, leaks: &leaks };
     let card = card::write(node, model, &learned, &candidates, options.seed, facts, &told)?;
-    Ok(Trained { learner: learned.learner(), chosen: learned, candidates, gates, accepted, leaks, refusals, card })
+    let learner = learned.learner();
+    Ok(Trained { learner, chosen: learned, candidates, gates, accepted, leaks, refusals, marks: current, card })
+}
+
+/// The metrics of a model on the test part of a training set that it was not trained on, as [`train`] finds those of the version in
+/// service; `None` when it reads other columns, or has other classes, and cannot be asked.
+pub fn marks(
+    batch: &RecordBatch,
+    node: &Node,
+    columns: &Columns,
+    seed: Seed,
+    model: &pelton_learn::Model,
+) -> Result<Option<BTreeMap<String, f64>>, Reports> {
+    let Body::Model(settings) = &node.body else {
+        return Err(Report::error("internal", format!("`{}` is no model", node.name)).into());
+    };
+    let parts = split(batch, &settings.split, columns, seed)?;
+    let (features, target) = inputs_and_target(batch, columns)?;
+    Ok(test_metrics(&features, &target, &parts, model)?)
+}
+
+fn test_metrics(
+    features: &RecordBatch,
+    target: &ArrayRef,
+    parts: &[Part],
+    model: &pelton_learn::Model,
+) -> Result<Option<BTreeMap<String, f64>>, Report> {
+    let rows = PartRows::of(features, target, parts, Part::Test)?;
+    Ok(rows.and_then(|rows| rows.metrics(model).ok()))
 }
 
 /// The learners to fit, each once, the baseline last.
@@ -197,19 +231,26 @@ impl Training<'_> {
     }
 
     /// The metric by which candidates are compared.
-    fn metric(&self, fitted: &pelton_learn::Model) -> Result<String, Reports> {
-        let known = metrics::names_of(fitted.task());
-        let Some(wanted) = &self.model.metric else { return Ok(known[0].to_string()) };
-        if known.contains(&wanted.value.as_str()) {
-            return Ok(wanted.value.clone());
+    fn metric(&self, fitted: &pelton_learn::Model) -> String {
+        match &self.model.metric {
+            Some(metric) => metric.value.clone(),
+            None => metrics::names_of(fitted.task())[0].to_string(),
         }
+    }
+
+    /// Refuses metrics, under `metric` and in `accept`, that are not defined for the classes there are.
+    fn check_metrics(&self, fitted: &pelton_learn::Model) -> Result<(), Reports> {
         let classes = fitted.classes().map_or(0, |classes| classes.len());
-        let message =
-            format!("{} has {classes} classes, for which there is no metric `{}`", self.subject(), wanted.value);
-        let place = Place::in_text(&self.node.file, &self.node.text, wanted.span.0, wanted.span.1);
-        let note =
-            format!("metrics are {}", known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "));
-        Err(Report::error("invalid-value", message).at(place).note(note).into())
+        let of_gates = self.model.accept.iter().map(|gate| (gate.metric.as_str(), gate.span));
+        let of_metric = self.model.metric.iter().map(|metric| (metric.value.as_str(), metric.span));
+        let unknown = |(name, span): (&str, (usize, usize))| {
+            let why = gate::no_metric(name, fitted.task())?;
+            let message = format!("{} has {classes} classes, for which there is no metric `{name}`", self.subject());
+            let place = Place::in_text(&self.node.file, &self.node.text, span.0, span.1);
+            Some(Report::error("invalid-value", message).at(place).note(why))
+        };
+        let mistakes = Reports(of_metric.chain(of_gates).filter_map(unknown).collect());
+        if mistakes.has_errors() { Err(mistakes) } else { Ok(()) }
     }
 
     fn judge(&self, fitted: &[pelton_learn::Model]) -> Result<Vec<Candidate>, Reports> {
@@ -235,9 +276,7 @@ impl Training<'_> {
     fn metrics_in_service(&self, in_service: Option<&InService<'_>>) -> Result<Option<BTreeMap<String, f64>>, Report> {
         let Some(current) = in_service else { return Ok(None) };
         let anew = match current.model {
-            Some(model) => PartRows::of(self.features, self.target, self.parts, Part::Test)?
-                // A model that reads other columns, or has other classes, cannot be asked again.
-                .and_then(|rows| rows.metrics(model).ok()),
+            Some(model) => test_metrics(self.features, self.target, self.parts, model)?,
             None => None,
         };
         Ok(Some(anew.unwrap_or_else(|| current.metrics.clone())))

@@ -144,3 +144,113 @@ async fn requests_that_do_not_end_are_cut_off() {
     connection.write_all(head.as_bytes()).await.unwrap();
     assert_eq!(serving.await.unwrap().unwrap(), Drain { cut_off: 1 });
 }
+
+/// Sends bytes over a new connection, and reads what comes back until it is closed; a reset ends it too.
+async fn exchange(address: std::net::SocketAddr, bytes: &str) -> String {
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let _ = connection.write_all(bytes.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = connection.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+/// Reads one answer of a connection that stays open.
+async fn answer_of(connection: &mut TcpStream) -> String {
+    let (mut text, mut piece) = (String::new(), [0; 1024]);
+    loop {
+        let read = connection.read(&mut piece).await.unwrap();
+        assert!(read > 0, "it was closed after {text:?}");
+        text.push_str(std::str::from_utf8(&piece[..read]).unwrap());
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        if body.len() == length.unwrap() {
+            return text;
+        }
+    }
+}
+
+const ENVIRONMENT: &str = "GET /v1/environment HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+const HALF_A_HEADER: &str = "GET /v1/environment HTTP/1.1\r\nho";
+
+#[tokio::test]
+async fn a_connection_without_the_rest_of_its_headers_is_closed() {
+    let house = house_with(ServerSettings { headers_ms: 20, connections_max: 1, ..settings() });
+    let listener = bind("127.0.0.1", 0).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(serve(listener, house.app.clone(), async {
+        let _ = stopped.await;
+    }));
+    for sent in [HALF_A_HEADER, "", ENVIRONMENT.trim_end()] {
+        let answer = exchange(address, sent).await;
+        assert!(!answer.contains("200 OK"), "{sent}: {answer}");
+    }
+    // One that was closed takes nobody's place.
+    loop {
+        let answer = exchange(address, ENVIRONMENT).await;
+        if answer.starts_with("HTTP/1.1 200 OK") {
+            break;
+        }
+        // On a machine that has much to do its headers came too late.
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 503"), "{answer}");
+    }
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_refused_by_name() {
+    let house = house_with(ServerSettings { connections_max: 2, ..settings() });
+    let listener = bind("127.0.0.1", 0).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(serve(listener, house.app.clone(), async {
+        let _ = stopped.await;
+    }));
+    // Connections are accepted in the order in which they were made.
+    let mut open = TcpStream::connect(address).await.unwrap();
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(HALF_A_HEADER.as_bytes()).await.unwrap();
+    for sent in ["", HALF_A_HEADER, ENVIRONMENT] {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{head}");
+        assert!(head.contains(&format!("content-length: {}\r\nconnection: close", body.len())), "{head}");
+        let body: Value = serde_json::from_str(body).unwrap();
+        assert_eq!((&body["code"], &body["notes"][0]), (&json!("too-busy"), &json!("`server.connections_max` is 2")));
+    }
+    // Those that are open go on, one request after the other; when one ends, the next is let in.
+    for _ in 0..2 {
+        open.write_all(ENVIRONMENT.replace("connection: close\r\n", "").as_bytes()).await.unwrap();
+        let answer = answer_of(&mut open).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    }
+    drop(half);
+    while !exchange(address, ENVIRONMENT).await.starts_with("HTTP/1.1 200 OK") {
+        tokio::task::yield_now().await;
+    }
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn half_a_header_does_not_hold_up_the_end() {
+    let hour = 3_600_000;
+    let house = house_with(ServerSettings { headers_ms: hour, drain_ms: hour, ..settings() });
+    let listener = bind("127.0.0.1", 0).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(serve(listener, house.app.clone(), async {
+        let _ = stopped.await;
+    }));
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(HALF_A_HEADER.as_bytes()).await.unwrap();
+    // A later one was answered, so the first was accepted.
+    assert!(exchange(address, ENVIRONMENT).await.starts_with("HTTP/1.1 200 OK"));
+    stop.send(()).unwrap();
+    assert_eq!(serving.await.unwrap().unwrap(), Drain { cut_off: 0 });
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}

@@ -180,6 +180,8 @@ pub(super) fn settings() -> ServerSettings {
         body_bytes_max: 4096,
         rows_max: 5,
         requests_max: 4,
+        connections_max: 8,
+        headers_ms: 10_000,
         timeout_ms: 10_000,
         drain_ms: 10_000,
     }

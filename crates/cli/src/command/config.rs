@@ -82,6 +82,8 @@ fn values(settings: &Settings) -> Vec<(&'static str, Value)> {
         ("server.body_bytes_max", json!(server.body_bytes_max)),
         ("server.rows_max", json!(server.rows_max)),
         ("server.requests_max", json!(server.requests_max)),
+        ("server.connections_max", json!(server.connections_max)),
+        ("server.headers_ms", json!(server.headers_ms)),
         ("server.timeout_ms", json!(server.timeout_ms)),
         ("server.drain_ms", json!(server.drain_ms)),
         ("retention.keep", json!(words::duration_us(retention.keep_us))),

@@ -9,16 +9,18 @@ use crate::files;
 use crate::http;
 use crate::print::demo::{self as page, Reason, Source};
 use crate::print::progress::Progress;
+use crate::print::style::Style;
 use crate::print::{Out, outcome, rows, words};
 use crate::session::Session;
 use arrow::array::RecordBatch;
-use pelton_base::{NodeName, Report, Reports};
+use pelton_base::{NodeName, Report, Reports, RunId};
 use pelton_demo::Options;
 use pelton_query::collect;
 use pelton_runner::{Context, RunOptions, RunOutcome};
 use pelton_serve::Receipt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,30 +31,34 @@ const MODELS: [&str; 2] = ["fraud", "fraud_plain"];
 
 pub(crate) async fn demo(args: &Demo, session: &Session, out: &Out) -> Result<u8, Reports> {
     let began = Instant::now();
+    let told = Told { out, is_json: args.answer.is_json() };
     let options = Options { rows: args.rows, seed: args.seed };
     let written = files_of(args, &options, out)?;
-    out.line(page::title(&options, &args.dir, out.data_style));
+    told.line(page::title(&options, &args.dir, told.style()));
     let root = std::path::absolute(&args.dir).map_err(|error| files::unreadable("find", &args.dir, &error))?;
     let project = Arc::new(pelton_project::load(&root)?);
     let ctx = Arc::new(session.context_of(project)?);
     let tests = pelton_project::load_tests(&ctx.project);
     let checked = pelton_runner::check(&ctx.project, &tests, ctx.engine.as_ref(), Some(&ctx.warehouse))?;
-    out.data(page::files(&written, &checked, out.data_style));
+    told.data(page::files(&written, &checked, told.style()));
 
     let (environment, command) = (session.environment.clone(), session.typed.clone());
     let ended = with_progress(&ctx, RunOptions { environment, command, ..RunOptions::default() }, out).await?;
     // Rows that checks send to quarantine are what the demo is about: they get a section of their own.
-    let told = ended.reports.0.iter().filter(|report| report.code != "check-warned");
-    out.reports(&Reports(told.cloned().collect()));
+    let reports = ended.reports.0.iter().filter(|report| report.code != "check-warned");
+    out.reports(&Reports(reports.cloned().collect()));
+    let mut summary = Summary::of(args, &ended);
     if ended.publication.is_none() {
-        out.data(outcome::outcome(&ended, out.data_style));
+        told.data(outcome::outcome(&ended, told.style()));
+        told.summary(summary.after(began));
         return Ok(ended.exit_code().max(1));
     }
-    tables(&ctx, &session.environment, &ended, out).await?;
-    models(&ctx, &session.environment, out).await?;
+    tables(&ctx, &session.environment, &ended, &told).await?;
+    summary.metrics = models(&ctx, &session.environment, &told).await?;
     if pelton_runner::show(&ctx, &session.environment, &NodeName::new(MODELS[0]))?.version.is_none() {
         out.note(format!("\n`{}` was held back, so there is no endpoint to ask", MODELS[0]));
         out.note("few payments have little fraud to learn from: pass a larger `--rows`, and another `--dir`");
+        told.summary(summary.after(began));
         return Ok(ended.exit_code().max(1));
     }
 
@@ -71,13 +77,17 @@ pub(crate) async fn demo(args: &Demo, session: &Session, out: &Out) -> Result<u8
         let _ = stopped.await;
     };
     let asking = async {
-        let asked = ask(address, &url, &[&sample.normal, &sample.suspicious], out).await;
-        let exit = asked.as_ref().map(|receipt| u8::from(!receipt.rescored.same_bits));
-        if let Ok(receipt) = &asked {
-            out.line(page::stable(receipt, &words::elapsed(began.elapsed())));
-            out.data(page::next(&session.program(), &args.dir, receipt, out.data_style));
+        let asked = ask(address, &url, &[&sample.normal, &sample.suspicious], &told).await;
+        let exit = asked.as_ref().map(|(_, receipt)| u8::from(!receipt.rescored.same_bits));
+        if let Ok((prediction, receipt)) = &asked {
+            told.line(page::stable(receipt, &words::elapsed(began.elapsed())));
+            told.data(page::next(&session.program(), &args.dir, receipt, told.style()));
+            summary.prediction = Some(prediction.clone());
+            summary.receipt = serde_json::to_value(receipt).ok();
+            summary.listening = args.serve.then(|| url.clone());
+            told.summary(summary.after(began));
             if args.serve {
-                out.line(format!("\nlistening on {url}, Ctrl-C stops"));
+                told.line(format!("\nlistening on {url}, Ctrl-C stops"));
                 lines.iter().for_each(|line| out.note(line));
                 asked_to_stop().await;
             }
@@ -87,8 +97,82 @@ pub(crate) async fn demo(args: &Demo, session: &Session, out: &Out) -> Result<u8
         exit
     };
     let (served, exit) = tokio::join!(server.run(stopping, out), asking);
-    served?;
-    Ok(exit?.max(ended.exit_code()))
+    let exit = exit?;
+    if let Err(report) = served {
+        // The answer was given.
+        let reports = Reports::from(report);
+        out.reports(&reports);
+        return Ok(reports.exit_code());
+    }
+    Ok(exit.max(ended.exit_code()))
+}
+
+/// Tells the story: to stdout, or beside it where that has the summary for programs.
+struct Told<'a> {
+    out: &'a Out,
+    is_json: bool,
+}
+
+impl Told<'_> {
+    fn style(&self) -> Style {
+        if self.is_json { self.out.note_style } else { self.out.data_style }
+    }
+
+    fn data(&self, text: impl AsRef<str>) {
+        if self.is_json { self.out.aside(text) } else { self.out.data(text.as_ref()) }
+    }
+
+    fn line(&self, text: impl AsRef<str>) {
+        self.data(format!("{}\n", text.as_ref()));
+    }
+
+    fn summary(&self, summary: &Summary) {
+        if self.is_json {
+            self.out.json(summary);
+        }
+    }
+}
+
+/// The demo's end, for programs.
+#[derive(Serialize)]
+struct Summary {
+    folder: String,
+    rows: u64,
+    seed: u64,
+    environment: String,
+    run: RunId,
+    publication: Option<i64>,
+    /// On the test part, of the model with as-of features, of the one without, and of the baseline.
+    metrics: BTreeMap<String, BTreeMap<String, f64>>,
+    /// What the endpoint answered to the suspicious payment; absent when there was no endpoint to ask.
+    prediction: Option<Value>,
+    receipt: Option<Value>,
+    /// Where it listens on, with `--serve`.
+    listening: Option<String>,
+    seconds: f64,
+}
+
+impl Summary {
+    fn of(args: &Demo, ended: &RunOutcome) -> Self {
+        Summary {
+            folder: args.dir.display().to_string(),
+            rows: args.rows,
+            seed: args.seed,
+            environment: ended.environment.clone(),
+            run: ended.run.clone(),
+            publication: ended.publication,
+            metrics: BTreeMap::new(),
+            prediction: None,
+            receipt: None,
+            listening: None,
+            seconds: 0.0,
+        }
+    }
+
+    fn after(&mut self, began: Instant) -> &Self {
+        self.seconds = began.elapsed().as_millis() as f64 / 1000.0;
+        self
+    }
 }
 
 /// The example's files, written now or by an earlier demo.
@@ -148,7 +232,7 @@ pub(crate) struct Mark {
 }
 
 /// What became of the rows: sources with what was refused and why, then the tables.
-async fn tables(ctx: &Context, environment: &str, ended: &RunOutcome, out: &Out) -> Result<(), Report> {
+async fn tables(ctx: &Context, environment: &str, ended: &RunOutcome, told: &Told<'_>) -> Result<(), Report> {
     let reasons = reasons(ctx, environment).await?;
     let mut nodes = Vec::new();
     for name in ctx.project.order.iter().filter(|name| ctx.project.nodes[*name].kind() != "model") {
@@ -158,7 +242,7 @@ async fn tables(ctx: &Context, environment: &str, ended: &RunOutcome, out: &Out)
         let was_built = ended.built.contains(name);
         nodes.push(Source { node: name.to_string(), kind: shown.kind, rows, quarantined, dropped, was_built });
     }
-    out.data(page::tables(&nodes, &reasons, out.data_style));
+    told.data(page::tables(&nodes, &reasons, told.style()));
     Ok(())
 }
 
@@ -185,8 +269,12 @@ async fn reasons(ctx: &Context, environment: &str) -> Result<Vec<Reason>, Report
         .collect())
 }
 
-/// The models' metrics beside each other, and the baseline's.
-async fn models(ctx: &Context, environment: &str, out: &Out) -> Result<(), Report> {
+/// The models' metrics beside each other, and the baseline's; gives them by name.
+async fn models(
+    ctx: &Context,
+    environment: &str,
+    told: &Told<'_>,
+) -> Result<BTreeMap<String, BTreeMap<String, f64>>, Report> {
     let mut found = Vec::new();
     for model in MODELS {
         let shown = pelton_runner::show(ctx, environment, &NodeName::new(model))?;
@@ -194,7 +282,7 @@ async fn models(ctx: &Context, environment: &str, out: &Out) -> Result<(), Repor
             found.push((model, version, shown.rows.unwrap_or(0), shown.metrics));
         }
     }
-    let Some((_, version, ..)) = found.first() else { return Ok(()) };
+    let Some((_, version, ..)) = found.first() else { return Ok(BTreeMap::new()) };
     let baseline = select(
         ctx,
         environment,
@@ -205,13 +293,14 @@ async fn models(ctx: &Context, environment: &str, out: &Out) -> Result<(), Repor
     )
     .await?;
     let baseline = baseline.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch, row)));
-    let baseline = baseline
+    let baseline: BTreeMap<String, f64> = baseline
         .filter_map(|(batch, row)| {
             Some((rows::cell(batch.column(0), row)?, rows::cell(batch.column(1), row)?.parse().ok()?))
         })
         .collect();
-    out.data(page::models(&found, &baseline, out.data_style));
-    Ok(())
+    told.data(page::models(&found, &baseline, told.style()));
+    let metrics = found.into_iter().map(|(model, _, _, metrics)| (model.to_string(), metrics));
+    Ok(metrics.chain([("baseline".to_string(), baseline)]).collect())
 }
 
 async fn select(ctx: &Context, environment: &str, sql: &str) -> Result<Vec<RecordBatch>, Report> {
@@ -219,20 +308,24 @@ async fn select(ctx: &Context, environment: &str, sql: &str) -> Result<Vec<Recor
     collect(stream).await.map_err(|error| error.report("the demo"))
 }
 
-/// Asks the endpoint over HTTP about two payments, then for the receipt of the second.
-async fn ask(address: std::net::SocketAddr, url: &str, rows: &[&str], out: &Out) -> Result<Receipt, Reports> {
+/// Asks the endpoint over HTTP about two payments, then for the receipt of the second; gives that prediction and its receipt.
+async fn ask(
+    address: std::net::SocketAddr,
+    url: &str,
+    rows: &[&str],
+    told: &Told<'_>,
+) -> Result<(Value, Receipt), Reports> {
     let path = format!("/v1/models/{}/predict", MODELS[0]);
     let body = format!("{{\"rows\": [{}]}}", rows.join(", "));
     let answer: Value = json(&http::send(address, "POST", &path, Some(&body)).await?)?;
-    out.data(page::asked(&format!("POST {url}{path}"), rows, &answer, out.data_style));
-    let id = answer["predictions"]
-        .as_array()
-        .and_then(|predictions| predictions.last()?["receipt"].as_str())
-        .ok_or_else(|| unreadable("there is no receipt in it"))?;
+    told.data(page::asked(&format!("POST {url}{path}"), rows, &answer, told.style()));
+    let prediction = answer["predictions"].as_array().and_then(|predictions| predictions.last());
+    let with_id = prediction.and_then(|prediction| Some((prediction, prediction["receipt"].as_str()?)));
+    let (prediction, id) = with_id.ok_or_else(|| unreadable("there is no receipt in it"))?;
     let path = format!("/v1/receipts/{id}");
     let receipt: Receipt = json(&http::send(address, "GET", &path, None).await?)?;
-    out.data(page::receipt(&format!("GET {url}{path}"), &receipt, out.data_style));
-    Ok(receipt)
+    told.data(page::receipt(&format!("GET {url}{path}"), &receipt, told.style()));
+    Ok((prediction.clone(), receipt))
 }
 
 fn json<T: serde::de::DeserializeOwned>(answer: &http::Answer) -> Result<T, Report> {
@@ -249,10 +342,11 @@ fn unreadable(why: &str) -> Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::{Answer, Format};
     use std::path::Path;
 
     fn args(dir: &Path, rows: u64) -> Demo {
-        Demo { dir: dir.to_path_buf(), rows, seed: 42, serve: false }
+        Demo { dir: dir.to_path_buf(), rows, seed: 42, serve: false, answer: Answer { format: Format::Text } }
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(crate) async fn predict(args: &Predict, session: &Session, out: &Out) -> Res
     } else {
         out.data(pages::predictions(&answer, out.data_style));
     }
+    // Who waits for the answer has it already.
+    out.reports(&Reports(pelton_runner::take_in_predictions(&ctx).await));
     Ok(0)
 }
 

@@ -4,8 +4,8 @@ use crate::args::{Quarantine, QuarantineAction, Replay};
 use crate::command::{node, of_published, query, run};
 use crate::print::{Out, pages};
 use crate::session::Session;
-use pelton_base::{NodeName, Report, Reports};
-use pelton_runner::RunOptions;
+use pelton_base::{NodeName, Report, Reports, RunId};
+use pelton_runner::{QuarantineOptions, Quarantined, RunOptions};
 use pelton_serve::json_row;
 use serde_json::value::RawValue;
 
@@ -16,10 +16,12 @@ pub(crate) async fn quarantine(args: &Quarantine, session: &Session, out: &Out) 
     let (project, mistakes) = session.project_or_settings()?;
     let ctx = session.published_of(project)?;
     let name = args.node.as_deref().map(NodeName::new);
-    let (check, limit) = (args.check.as_deref(), args.limit as usize);
+    let run = args.run.clone().map(RunId);
+    let options = QuarantineOptions { node: name.as_ref(), check: args.check.as_deref(), run: run.as_ref() };
     if let Some(path) = &args.output {
-        let rows = pelton_runner::quarantine_rows(&ctx, &session.environment, name.as_ref(), check).await;
-        let rows = of_published(rows, mistakes, out)?;
+        let rows = pelton_runner::quarantine_rows(&ctx, &session.environment, options).await;
+        let (rows, note) = of_published(rows, mistakes, out)?;
+        note.iter().for_each(|note| out.note(note));
         let Some(format) = query::by_ending(path) else {
             let report =
                 Report::error("invalid-argument", format!("the ending of `{}` names no format", path.display()));
@@ -28,8 +30,9 @@ pub(crate) async fn quarantine(args: &Quarantine, session: &Session, out: &Out) 
         query::to_file(rows, format, path, out).await?;
         return Ok(0);
     }
-    let found = pelton_runner::quarantine(&ctx, &session.environment, name.as_ref(), check, limit).await;
-    let (total, batches) = of_published(found, mistakes, out)?;
+    let found = pelton_runner::quarantine(&ctx, &session.environment, options, args.limit as usize).await;
+    let Quarantined { total, batches, note } = of_published(found, mistakes, out)?;
+    note.iter().for_each(|note| out.note(note));
     if args.answer.is_json() {
         let rows: Vec<Box<RawValue>> = batches
             .iter()

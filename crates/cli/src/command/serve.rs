@@ -6,10 +6,10 @@ use crate::print::{Out, words};
 use crate::session::Session;
 use arrow::datatypes::{DataType, Field};
 use pelton_api::App;
-use pelton_base::{Report, Reports};
+use pelton_base::{NodeName, Report, Reports};
 use pelton_project::ServerSettings;
 use pelton_runner::{Context, Serving};
-use pelton_serve::{Column, Endpoints};
+use pelton_serve::{Column, Endpoint, Endpoints};
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,14 +23,44 @@ pub(crate) async fn serve(args: &Serve, session: &Session, out: &Out) -> Result<
     let endpoints = server.serving.switch.get();
     // Who reads that it listens may tell it to stop at once.
     let stop = asked_to_stop();
-    out.line(format!("listening on {}", server.url()));
+    if args.answer.is_json() {
+        out.line(listening(&server, &endpoints).to_string());
+    } else {
+        out.line(format!("listening on {}", server.url()));
+    }
     out.note(format!("environment `{}`, publication {}", endpoints.environment, endpoints.publication));
     for line in examples(&endpoints, &server.url()) {
         out.note(line);
     }
-    server.run(stop, out).await?;
+    // The answer, that it listens, was given: what goes wrong from here on is none any more.
+    if let Err(report) = server.run(stop, out).await {
+        let reports = Reports::from(report);
+        out.reports(&reports);
+        return Ok(reports.exit_code());
+    }
     out.note("stopped");
     Ok(0)
+}
+
+/// Where it listens and what for, for programs.
+fn listening(server: &Server, endpoints: &Endpoints) -> Value {
+    let of = |(name, endpoint): (&NodeName, &Arc<Endpoint>)| {
+        json!({
+            "model": name,
+            "version": endpoint.version,
+            "predict": format!("/v1/models/{name}/predict"),
+            "infer": format!("/v2/models/{name}/infer"),
+            "example": { "rows": [example_row(endpoint.pipeline.request())] },
+        })
+    };
+    json!({
+        "listening": server.url(),
+        "host": server.address.ip(),
+        "port": server.address.port(),
+        "environment": endpoints.environment,
+        "publication": endpoints.publication,
+        "endpoints": endpoints.models.iter().map(of).collect::<Vec<_>>(),
+    })
 }
 
 /// A server that listens, with everything behind it.

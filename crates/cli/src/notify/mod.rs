@@ -35,7 +35,8 @@ pub(crate) async fn of_run(
             let mut tell = |occasion, text: String, reports: Vec<&Report>| {
                 notices.push(about.notice(occasion, run, outcome.publication, text, &reports, json!(outcome)));
             };
-            if !outcome.failed.is_empty() || outcome.reports.exit_code() > 1 {
+            let unpublished = !of(&["no-publication"]).is_empty();
+            if !outcome.failed.is_empty() || unpublished || outcome.reports.exit_code() > 1 {
                 let names: Vec<&str> = outcome.failed.iter().map(|name| name.as_str()).collect();
                 let what = match names.as_slice() {
                     [] => "a run failed".to_string(),

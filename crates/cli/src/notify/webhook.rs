@@ -37,10 +37,15 @@ impl Webhook {
             }
             None => None,
         };
-        let client = Client::builder()
+        let mut client = Client::builder()
             .timeout(Duration::from_millis(settings.timeout_ms))
             // A notice is for whom the settings name.
-            .redirect(redirect::Policy::none())
+            .redirect(redirect::Policy::none());
+        if url.scheme() == "http" {
+            // A machine without certificates needs none for this.
+            client = client.tls_certs_only([]);
+        }
+        let client = client
             .build()
             .map_err(|_| Box::new(not_notified("the webhook", "this machine's certificates cannot be read")))?;
         let waits = RetrySettings { attempts: settings.attempts, ..RetrySettings::default() };

@@ -62,9 +62,11 @@ fn one(node: &ComparedNode, (left, right): (&str, &str), style: Style) -> String
         facts.row(["column", &format!("{}: {} -> {}", column.name, column.left, column.right)]);
     }
     let (Some(before), Some(after)) = (&node.left, &node.right) else { return text };
-    if before.rows != after.rows {
+    if let (Some(rows_before), Some(rows_after)) = (before.rows, after.rows)
+        && rows_before != rows_after
+    {
         let what = if node.kind == "model" { "examples" } else { "rows" };
-        facts.row([what, &format!("{} -> {}", words::count(before.rows), words::count(after.rows))]);
+        facts.row([what, &format!("{} -> {}", words::count(rows_before), words::count(rows_after))]);
     }
     if let Some(reason) = &node.rows_skipped {
         facts.row(["compared", &format!("not row by row: {reason}")]);

@@ -97,6 +97,11 @@ impl Out {
         let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
     }
 
+    /// Prints text to stderr as it is.
+    pub(crate) fn aside(&self, text: impl AsRef<str>) {
+        let _ = io::stderr().lock().write_all(text.as_ref().as_bytes());
+    }
+
     /// Prints reports to stderr.
     pub(crate) fn reports(&self, reports: &Reports) {
         if !reports.0.is_empty() {

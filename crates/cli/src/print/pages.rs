@@ -99,7 +99,9 @@ pub(crate) fn shown(node: &Shown, style: Style) -> String {
                 head.row([word, &value.unwrap_or_default()]);
             }
             let what = if node.kind == "model" { "examples" } else { "rows" };
-            head.row([what, &words::count(node.rows.unwrap_or(0))]);
+            if let Some(rows) = node.rows {
+                head.row([what, &words::count(rows)]);
+            }
             head.row(["size", &words::bytes(node.bytes.unwrap_or(0))]);
             for (word, count) in [("quarantined", node.quarantined), ("dropped", node.dropped)] {
                 if let Some(count) = count.filter(|count| *count > 0) {
@@ -200,11 +202,12 @@ fn differences(detail: &Value, style: Style) -> String {
     for input in list("inputs") {
         let word = |key: &str| input[key].as_str().unwrap_or("(removed)").to_string();
         let rows = |key: &str| input[key].as_u64().map_or("?".into(), words::count);
-        inputs.row([
-            word("node"),
-            format!("{} -> {}", word("before"), word("now")),
-            format!("{} -> {} rows", rows("rows_before"), rows("rows_now")),
-        ]);
+        // Nobody counted the rows of a view.
+        let counted = match input["rows_now"].as_u64() {
+            Some(now) => format!("{} -> {} rows", rows("rows_before"), words::count(now)),
+            None => String::new(),
+        };
+        inputs.row([word("node"), format!("{} -> {}", word("before"), word("now")), counted]);
     }
     let inputs = inputs.text(style);
     if !inputs.is_empty() {

@@ -74,7 +74,7 @@ pub(crate) fn training(versions: &[TrainingVersion], files_max: usize, style: St
             Cell::from(version.kind.clone()),
             Cell::from(version.node.to_string()),
             Cell::from(version.version.to_string()),
-            Cell::from(format!("{} {what}", words::count(version.rows))),
+            Cell::from(version.rows.map_or("view".into(), |rows| format!("{} {what}", words::count(rows)))),
             Cell::painted(version.digest.to_string(), style.dim(&version.digest.to_string())),
         ]);
         for file in version.files.iter().take(files_max) {

@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, plan_err};
 use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_expr::{
     Distribution, EquivalenceProperties, LexOrdering, OrderingRequirements, PhysicalExpr, PhysicalSortExpr,
 };
@@ -26,7 +27,8 @@ pub(crate) struct Match {
     pub(crate) left_time: Arc<dyn PhysicalExpr>,
     pub(crate) right_time: Arc<dyn PhysicalExpr>,
     pub(crate) visible_at: Arc<dyn PhysicalExpr>,
-    pub(crate) ttl_us: Option<i64>,
+    /// How old a match may be, in the unit of the times.
+    pub(crate) ttl: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -154,9 +156,10 @@ impl ExecutionPlan for AsOfExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let left = self.left.execute(partition, context.clone())?;
+        let reservation = MemoryConsumer::new(format!("AsOfJoin[{partition}]")).register(context.memory_pool());
         let right = self.right.execute(partition, context)?;
         let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let merge = Merge::new(left, right, self.on.clone(), self.schema.clone())?;
+        let merge = Merge::new(left, right, self.on.clone(), self.schema.clone(), reservation)?;
         let stream = futures::stream::try_unfold((merge, metrics), |(mut merge, metrics)| async move {
             let batch = merge.next_batch().await?;
             Ok(batch.map(|batch| {

@@ -1,12 +1,16 @@
-//! The merge itself: two sorted streams, one pass, bounded memory (the current batches, and the one that holds the best match).
+//! The merge itself: two sorted streams, one pass. Held at a time are the left batch, the right batch that is being read, the best match,
+//! and of the right batches before it the rows that the left batch matched. So what is held is bounded by the left batch, however long
+//! the right side is.
 
 use super::exec::{Match, ORDER};
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
+use super::matched::{Matched, copy};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::buffer::NullBuffer;
-use arrow::compute::{cast, interleave};
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{OwnedRow, RowConverter, Rows, SortField};
-use datafusion::common::{DataFusionError, Result, exec_err};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
@@ -19,9 +23,9 @@ struct Side {
     keys: Rows,
     /// Rows whose key has no null.
     whole: Option<NullBuffer>,
-    /// Left: the row's time. Right: from when on the row may be used. Microseconds.
+    /// Left: the row's time. Right: from when on the row may be used.
     at: Int64Array,
-    /// Right: the row's own time, microseconds.
+    /// Right: the row's own time.
     time: Int64Array,
 }
 
@@ -34,10 +38,19 @@ impl Side {
 /// The best right row of the current key so far.
 struct Best {
     key: OwnedRow,
-    batch: usize,
-    row: usize,
+    place: Place,
     time: i64,
     visible_at: i64,
+    /// Its number among the matched rows, once a row of the left batch matched it.
+    number: Option<usize>,
+}
+
+/// Where a right row lies.
+enum Place {
+    /// A row of the batch that is being read.
+    Current(usize),
+    /// A batch of this row alone.
+    Copied(RecordBatch),
 }
 
 pub(crate) struct Merge {
@@ -48,12 +61,16 @@ pub(crate) struct Merge {
     converter: RowConverter,
     /// For breaking ties by value; made when the first tie comes.
     values: Option<RowConverter>,
-    /// Right batches that the best match or rows to come lie in. The last one is being read.
-    held: Vec<Arc<Side>>,
-    /// The next row of the last held batch.
+    /// The right batch that is being read.
+    current: Option<Arc<Side>>,
+    /// The next row of the batch that is being read.
     next: usize,
-    ended: bool,
     best: Option<Best>,
+    /// What the rows of the left batch matched.
+    matched: Matched,
+    /// Tells the memory pool what is held beside the batches on their way. It is never refused: it is no more than the rows of the batch that
+    /// goes out, and a sort that holds what is left of the pool would make it fail by chance.
+    reservation: MemoryReservation,
 }
 
 impl Merge {
@@ -62,6 +79,7 @@ impl Merge {
         right: SendableRecordBatchStream,
         on: Match,
         schema: SchemaRef,
+        reservation: MemoryReservation,
     ) -> Result<Self> {
         let left_schema = left.schema();
         let fields = on
@@ -76,10 +94,11 @@ impl Merge {
             schema,
             converter: RowConverter::new(fields)?,
             values: None,
-            held: Vec::new(),
+            current: None,
             next: 0,
-            ended: false,
             best: None,
+            matched: Matched::default(),
+            reservation,
         })
     }
 
@@ -92,24 +111,21 @@ impl Merge {
         let keys = self.on.keys.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
         let left_time = self.on.left_time.clone();
         let left = self.side(batch, &keys, &left_time, &left_time)?;
-        let mut matches: Vec<Option<(usize, usize)>> = Vec::with_capacity(left.batch.num_rows());
+        let mut matches: Vec<Option<usize>> = Vec::with_capacity(left.batch.num_rows());
         for row in 0..left.batch.num_rows() {
             if !left.is_usable(row) {
                 matches.push(None);
                 continue;
             }
             self.advance(&left, row).await?;
-            let time = left.at.value(row);
-            matches.push(
-                self.best
-                    .as_ref()
-                    .filter(|best| best.key.row() == left.keys.row(row))
-                    .filter(|best| self.on.ttl_us.is_none_or(|ttl| time.saturating_sub(best.time) <= ttl))
-                    .map(|best| (best.batch, best.row)),
-            );
+            matches.push(self.match_of(&left, row)?);
         }
         let joined = self.join(&left.batch, &matches)?;
-        self.release();
+        self.matched = Matched::default();
+        if let Some(best) = &mut self.best {
+            best.number = None;
+        }
+        self.tell_pool();
         Ok(Some(joined))
     }
 
@@ -117,21 +133,19 @@ impl Merge {
     async fn advance(&mut self, left: &Side, row: usize) -> Result<()> {
         let (key, time) = (left.keys.row(row), left.at.value(row));
         while let Some(right) = self.current().await? {
-            let candidate = self.next;
-            match right.keys.row(candidate).cmp(&key) {
-                Ordering::Greater => return Ok(()),
-                Ordering::Less => self.next += 1,
-                Ordering::Equal => {
-                    if !right.is_usable(candidate) {
-                        self.next += 1;
-                        continue;
+            while self.next < right.batch.num_rows() {
+                let candidate = self.next;
+                match right.keys.row(candidate).cmp(&key) {
+                    Ordering::Greater => return Ok(()),
+                    Ordering::Equal if right.is_usable(candidate) => {
+                        if right.at.value(candidate) > time {
+                            return Ok(());
+                        }
+                        self.consider(&right, candidate)?;
                     }
-                    if right.at.value(candidate) > time {
-                        return Ok(());
-                    }
-                    self.consider(&right, candidate)?;
-                    self.next += 1;
+                    Ordering::Less | Ordering::Equal => {}
                 }
+                self.next += 1;
             }
         }
         Ok(())
@@ -140,48 +154,81 @@ impl Merge {
     /// The batch with the next right row, or `None` at the end.
     async fn current(&mut self) -> Result<Option<Arc<Side>>> {
         loop {
-            if let Some(side) = self.held.last()
+            if let Some(side) = &self.current
                 && self.next < side.batch.num_rows()
             {
                 return Ok(Some(side.clone()));
             }
-            if self.ended {
-                return Ok(None);
-            }
-            match self.right.next().await {
-                Some(batch) => {
-                    let keys = self.on.keys.iter().map(|(_, key)| key.clone()).collect::<Vec<_>>();
-                    let (visible_at, time) = (self.on.visible_at.clone(), self.on.right_time.clone());
-                    let side = self.side(batch?, &keys, &visible_at, &time)?;
-                    self.held.push(Arc::new(side));
-                    self.next = 0;
-                }
-                None => self.ended = true,
-            }
+            // The batch goes before the next one comes.
+            self.leave()?;
+            let Some(batch) = self.right.next().await else { return Ok(None) };
+            let keys = self.on.keys.iter().map(|(_, key)| key.clone()).collect::<Vec<_>>();
+            let (visible_at, time) = (self.on.visible_at.clone(), self.on.right_time.clone());
+            self.current = Some(Arc::new(self.side(batch?, &keys, &visible_at, &time)?));
+            self.next = 0;
         }
     }
 
-    fn consider(&mut self, right: &Arc<Side>, row: usize) -> Result<()> {
+    /// Lets go of the right batch that was read, after what is needed of it was copied.
+    fn leave(&mut self) -> Result<()> {
+        let Some(side) = self.current.take() else { return Ok(()) };
+        self.matched.leave(&side.batch)?;
+        if let Some(best) = &mut self.best
+            && let Place::Current(row) = best.place
+        {
+            best.place = Place::Copied(copy(&side.batch, vec![row as u64])?);
+        }
+        self.tell_pool();
+        Ok(())
+    }
+
+    fn tell_pool(&self) {
+        let best = match &self.best {
+            Some(Best { place: Place::Copied(row), .. }) => row.get_array_memory_size(),
+            _ => 0,
+        };
+        self.reservation.resize(self.matched.bytes() + best);
+    }
+
+    /// The number of the right row that a left row matches.
+    fn match_of(&mut self, left: &Side, row: usize) -> Result<Option<usize>> {
+        let Some(best) = &mut self.best else { return Ok(None) };
+        let age = left.at.value(row).saturating_sub(best.time);
+        if best.key.row() != left.keys.row(row) || self.on.ttl.is_some_and(|ttl| age > ttl) {
+            return Ok(None);
+        }
+        let number = match (best.number, &best.place) {
+            (Some(number), _) => number,
+            (None, Place::Current(row)) => self.matched.add(*row),
+            (None, Place::Copied(row)) => self.matched.add_copy(row)?,
+        };
+        best.number = Some(number);
+        Ok(best.number)
+    }
+
+    fn consider(&mut self, right: &Side, row: usize) -> Result<()> {
         let (time, visible_at) = (right.time.value(row), right.at.value(row));
-        let better = match &self.best {
-            Some(best) if best.key.row() == right.keys.row(row) => {
-                match (time, visible_at).cmp(&(best.time, best.visible_at)) {
-                    Ordering::Greater => true,
-                    Ordering::Less => false,
-                    Ordering::Equal => {
-                        let (held, held_row) = (self.held[best.batch].clone(), best.row);
-                        self.is_greater((&right.batch, row), (&held.batch, held_row))?
-                    }
+        let key = right.keys.row(row);
+        let better = match self.best.as_ref().filter(|best| best.key.row() == key) {
+            Some(best) => match (time, visible_at).cmp(&(best.time, best.visible_at)) {
+                Ordering::Greater => true,
+                Ordering::Less => false,
+                Ordering::Equal => {
+                    let (held, held_row) = match &best.place {
+                        Place::Current(row) => (right.batch.clone(), *row),
+                        Place::Copied(row) => (row.clone(), 0),
+                    };
+                    self.is_greater((&right.batch, row), (&held, held_row))?
                 }
-            }
-            _ => true,
+            },
+            None => true,
         };
         if better {
             let key = match self.best.take() {
-                Some(best) if best.key.row() == right.keys.row(row) => best.key,
-                _ => right.keys.row(row).owned(),
+                Some(best) if best.key.row() == key => best.key,
+                _ => key.owned(),
             };
-            self.best = Some(Best { key, batch: self.held.len() - 1, row, time, visible_at });
+            self.best = Some(Best { key, place: Place::Current(row), time, visible_at, number: None });
         }
         Ok(())
     }
@@ -203,35 +250,12 @@ impl Merge {
     }
 
     /// Left columns as they are, right columns gathered from the matches.
-    fn join(&self, left: &RecordBatch, matches: &[Option<(usize, usize)>]) -> Result<RecordBatch> {
+    fn join(&self, left: &RecordBatch, matches: &[Option<usize>]) -> Result<RecordBatch> {
         let mut columns: Vec<ArrayRef> = left.columns().to_vec();
-        // The array after the held batches is one null, for rows without a match.
-        let nulls = self.held.len();
-        let picks = matches.iter().map(|found| found.unwrap_or((nulls, 0))).collect::<Vec<_>>();
-        for (right_column, field) in self.schema.fields()[left.num_columns()..].iter().enumerate() {
-            let null = new_null_array(field.data_type(), 1);
-            let mut arrays: Vec<&dyn Array> =
-                self.held.iter().map(|side| side.batch.column(right_column).as_ref()).collect();
-            arrays.push(&null);
-            columns.push(interleave(&arrays, &picks)?);
-        }
+        let current = self.current.as_ref().map(|side| &side.batch);
+        columns.extend(self.matched.gather(matches, current, &self.schema.fields()[left.num_columns()..])?);
         let options = RecordBatchOptions::new().with_row_count(Some(left.num_rows()));
         Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?)
-    }
-
-    /// Lets go of right batches that nothing points to any more.
-    fn release(&mut self) {
-        let Some(last) = self.held.len().checked_sub(1) else { return };
-        let first = self.best.as_ref().map_or(last, |best| best.batch);
-        let mut kept = Vec::with_capacity(2);
-        if first != last {
-            kept.push(self.held[first].clone());
-        }
-        kept.push(self.held[last].clone());
-        if let Some(best) = &mut self.best {
-            best.batch = if best.batch == last { kept.len() - 1 } else { 0 };
-        }
-        self.held = kept;
     }
 
     fn side(
@@ -252,24 +276,21 @@ impl Merge {
         } else {
             self.converter.convert_columns(&columns)?
         };
-        let at = microseconds(&value(at)?)?;
-        let time = microseconds(&value(time)?)?;
+        let at = ticks(&value(at)?)?;
+        let time = ticks(&value(time)?)?;
         Ok(Side { batch, keys, whole, at, time })
     }
 }
 
-/// A time column as microseconds; plain integers are taken as they are.
-fn microseconds(array: &ArrayRef) -> Result<Int64Array> {
-    let array = match array.data_type() {
-        DataType::Timestamp(_, zone) => cast(array, &DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))?,
-        DataType::Date32 | DataType::Date64 => cast(array, &DataType::Timestamp(TimeUnit::Microsecond, None))?,
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => array.clone(),
-        other => return exec_err!("ASOF JOIN: the time is a timestamp, a date or an integer, not {other}"),
-    };
-    let array = cast(&array, &DataType::Int64)?;
+/// A time column as whole numbers of its unit; plain integers are taken as they are. The plan gave all times the same type.
+fn ticks(array: &ArrayRef) -> Result<Int64Array> {
+    let array = cast(array, &DataType::Int64)?;
     array
         .as_any()
         .downcast_ref::<Int64Array>()
         .cloned()
         .ok_or_else(|| DataFusionError::Internal("a cast to bigint gave something else".into()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,21 +9,24 @@
 //! Between the planner and the optimizer [`AsOfRule`] turns the marked left join of `rewrite` into an [`AsOfNode`]; [`Planner`] makes
 //! it an [`exec::AsOfExec`]: both sides hash-partitioned by key and sorted, so the sorts spill under the memory limit.
 
+mod condition;
 mod exec;
+mod matched;
 mod merge;
 
 use crate::rewrite::MARKER;
 use async_trait::async_trait;
+use condition::Condition;
 use datafusion::catalog::Session;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{Column, DFSchemaRef, DataFusionError, Result, ScalarValue, plan_err};
+use datafusion::common::{DFSchemaRef, DataFusionError, Result, not_impl_err, plan_err};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{
     BinaryExpr, Expr, ExprSchemable, Extension, Join, JoinType, LogicalPlan, Operator, UserDefinedLogicalNode,
-    UserDefinedLogicalNodeCore, build_join_schema, lit, when,
+    UserDefinedLogicalNodeCore, build_join_schema, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_plan::ExecutionPlan;
@@ -95,117 +98,19 @@ fn node_of(join: Join) -> Result<AsOfNode> {
                 match (side_of(left, &join), side_of(right, &join)) {
                     (Some(Side::Left), Some(Side::Right)) => keys.push((*left.clone(), *right.clone())),
                     (Some(Side::Right), Some(Side::Left)) => keys.push((*right.clone(), *left.clone())),
-                    _ => return plan_err!("ASOF JOIN: ON compares a column of each side with `=`, not {part}"),
+                    _ => return not_impl_err!("ASOF JOIN: ON compares a column of each side with `=`, not {part}"),
                 }
             }
-            _ => return plan_err!("ASOF JOIN: ON compares columns of both sides with `=`, joined by AND, not {part}"),
+            _ => {
+                return not_impl_err!(
+                    "ASOF JOIN: ON compares columns of both sides with `=`, joined by AND, not {part}"
+                );
+            }
         }
     }
-    let mut times: Vec<(Expr, Expr)> = Vec::new();
-    let mut ttl = None;
-    for condition in &conditions {
-        match at_least(condition, &join) {
-            Some(pair) if times.len() < 2 => times.push(pair),
-            _ => match age_limit(condition) {
-                Some(us) if ttl.is_none() => ttl = Some(us),
-                _ => {
-                    return plan_err!(
-                        "MATCH_CONDITION is `l.time >= r.time`, then optionally `l.time >= r.known_at` and `l.time - r.time <= INTERVAL '..'`, joined by AND"
-                    );
-                }
-            },
-        }
-    }
-    let Some((left_time, right_time)) = times.first().cloned() else {
-        return plan_err!("MATCH_CONDITION needs `l.time >= r.time`");
-    };
-    let known_at = match times.get(1) {
-        Some((_, known_at)) => Some(known_at.clone()),
-        None => implied_known_at(&join, &right_time)?,
-    };
-    let right_known = match known_at {
-        Some(known_at) => {
-            let known_at = as_type_of(known_at, &right_time, &join)?;
-            // A row that nobody knew, or without a time, gets no moment at which it is visible.
-            let mut known = when(known_at.clone().gt(right_time.clone()), known_at.clone());
-            Some(known.when(known_at.is_not_null(), right_time.clone()).end()?)
-        }
-        None => None,
-    };
+    let Condition { left_time, right_time, visible_at, ttl_us } = condition::read(&conditions, &join)?;
     let schema = Arc::new(build_join_schema(join.left.schema(), join.right.schema(), &JoinType::Left)?);
-    Ok(AsOfNode {
-        left: join.left,
-        right: join.right,
-        keys,
-        left_time,
-        visible_at: right_known.unwrap_or_else(|| right_time.clone()),
-        right_time,
-        ttl_us: ttl,
-        schema,
-    })
-}
-
-/// `left >= right`, or `right <= left`, as (left side, right side).
-fn at_least(condition: &Expr, join: &Join) -> Option<(Expr, Expr)> {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return None };
-    let (newer, older) = match op {
-        Operator::GtEq => (left, right),
-        Operator::LtEq => (right, left),
-        _ => return None,
-    };
-    (side_of(newer, join) == Some(Side::Left) && side_of(older, join) == Some(Side::Right))
-        .then(|| (*newer.clone(), *older.clone()))
-}
-
-/// The microseconds of `... <= INTERVAL '..'`.
-fn age_limit(condition: &Expr) -> Option<i64> {
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::LtEq, right }) = condition else { return None };
-    let Expr::BinaryExpr(BinaryExpr { op: Operator::Minus, .. }) = strip_cast(left) else { return None };
-    let literal = match strip_cast(right) {
-        Expr::Literal(literal, _) => literal,
-        _ => return None,
-    };
-    interval_us(literal)
-}
-
-/// The microseconds of an interval, when they are always the same; a month is none of them.
-pub(crate) fn interval_us(literal: &ScalarValue) -> Option<i64> {
-    const DAY_US: i64 = 86_400_000_000;
-    match literal {
-        ScalarValue::IntervalMonthDayNano(Some(value)) if value.months == 0 => {
-            Some(i64::from(value.days) * DAY_US + value.nanoseconds / 1000)
-        }
-        ScalarValue::IntervalDayTime(Some(value)) => {
-            Some(i64::from(value.days) * DAY_US + i64::from(value.milliseconds) * 1000)
-        }
-        ScalarValue::DurationMicrosecond(Some(us)) => Some(*us),
-        ScalarValue::DurationNanosecond(Some(ns)) => Some(ns / 1000),
-        _ => None,
-    }
-}
-
-fn strip_cast(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Cast(cast) => strip_cast(&cast.expr),
-        other => other,
-    }
-}
-
-/// The right side's own `known_at` column, when it is a time (a column of that name may hold anything) and not what is matched already.
-fn implied_known_at(join: &Join, right_time: &Expr) -> Result<Option<Expr>> {
-    use arrow::datatypes::DataType;
-    let schema = join.right.schema();
-    let time = right_time.get_type(schema)?;
-    let is_time = |data_type: &DataType| matches!(data_type, DataType::Timestamp(..)) || *data_type == time;
-    let found = schema.iter().find(|(_, field)| field.name() == "known_at" && is_time(field.data_type()));
-    Ok(found
-        .map(|(qualifier, field)| Expr::Column(Column::new(qualifier.cloned(), field.name())))
-        .filter(|column| column != right_time))
-}
-
-fn as_type_of(expr: Expr, other: &Expr, join: &Join) -> Result<Expr> {
-    let wanted = other.get_type(join.right.schema())?;
-    if expr.get_type(join.right.schema())? == wanted { Ok(expr) } else { expr.cast_to(&wanted, join.right.schema()) }
+    Ok(AsOfNode { left: join.left, right: join.right, keys, left_time, right_time, visible_at, ttl_us, schema })
 }
 
 /// The as-of join in a logical plan. The output is all left columns, then all right columns.
@@ -328,12 +233,14 @@ impl ExtensionPlanner for AsOfPlanner {
         let on_left = |expr: &Expr| planner.create_physical_expr(expr, node.left.schema(), state, context);
         let on_right = |expr: &Expr| planner.create_physical_expr(expr, node.right.schema(), state, context);
         let keys = node.keys.iter().map(|(l, r)| Ok((on_left(l)?, on_right(r)?))).collect::<Result<Vec<_>>>()?;
+        let time_type = node.right_time.get_type(node.right.schema())?;
+        let ttl = node.ttl_us.map(|us| condition::ticks_of(us, &time_type));
         let match_on = exec::Match {
             keys,
             left_time: on_left(&node.left_time)?,
             right_time: on_right(&node.right_time)?,
             visible_at: on_right(&node.visible_at)?,
-            ttl_us: node.ttl_us,
+            ttl,
         };
         let schema = Arc::new(node.schema.as_arrow().clone());
         Ok(Some(Arc::new(exec::AsOfExec::new(left.clone(), right.clone(), match_on, schema)?)))

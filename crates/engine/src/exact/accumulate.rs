@@ -96,6 +96,20 @@ impl States {
         }
     }
 
+    /// The state of one value, which is its own sum, or of none.
+    fn push_value(&mut self, value: Option<f64>) {
+        self.counts.push(u64::from(value.is_some()));
+        let value = value.unwrap_or(0.0);
+        self.sums.append_value(value.to_le_bytes());
+        if self.kind.has_squares() {
+            let mut square = Sum::default();
+            square.add_square(value);
+            self.bytes.clear();
+            square.squares_to_bytes(&mut self.bytes);
+            self.squares.append_value(&self.bytes);
+        }
+    }
+
     fn finish(mut self) -> Vec<ArrayRef> {
         let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(self.counts)), Arc::new(self.sums.finish())];
         if self.kind.has_squares() {
@@ -233,11 +247,7 @@ impl GroupsAccumulator for PerGroup {
         let values = columns[0].as_primitive::<Float64Type>();
         let mut states = States::new(self.kind, values.len());
         for row in 0..values.len() {
-            let mut one = Values::default();
-            if values.is_valid(row) && passes(filter, row) {
-                one.add(self.kind, values.value(row));
-            }
-            states.push(&one);
+            states.push_value((values.is_valid(row) && passes(filter, row)).then(|| values.value(row)));
         }
         Ok(states.finish())
     }

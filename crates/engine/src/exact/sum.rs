@@ -201,7 +201,8 @@ impl Sum {
         }
         let number = self.number();
         let (value, exact) = number.to_double(0);
-        (if number.negative { -value } else { value }, exact)
+        // Beyond what a double can be, the sum is not infinite: what follows may bring it back.
+        (if number.negative { -value } else { value }, exact && value.is_finite())
     }
 
     fn number(&self) -> Number {
@@ -329,6 +330,13 @@ impl Number {
         self.digits[(at / u64::from(LIMB)) as usize] >> (at % u64::from(LIMB)) & 1 == 1
     }
 
+    /// All bits from `low` on; there are at most 64 of them.
+    fn bits(&self, low: u64) -> u64 {
+        let digits = self.digits[(low / u64::from(LIMB)).min(self.digits.len() as u64) as usize..].iter();
+        let whole = digits.take(REACH).rev().fold(0u128, |whole, digit| whole << LIMB | u128::from(*digit));
+        (whole >> (low % u64::from(LIMB))) as u64
+    }
+
     /// The nearest double to the magnitude times 2^scale, and whether it is equal.
     fn to_double(&self, scale: i64) -> (f64, bool) {
         let Some(last) = self.digits.last() else { return (0.0, true) };
@@ -340,10 +348,9 @@ impl Number {
         if kept < 0 {
             return (0.0, false);
         }
-        let mut significand = 0u64;
-        for i in 0..kept as u64 {
-            significand = significand << 1 | u64::from(top.checked_sub(i).is_some_and(|at| self.bit(at)));
-        }
+        // A number of fewer bits than are kept has zeros below it.
+        let low = top as i64 + 1 - kept;
+        let mut significand = if low < 0 { self.bits(0) << -low } else { self.bits(low as u64) };
         let rest = |from: u64| {
             let words = (from / u64::from(LIMB)) as usize;
             self.digits[..words].iter().any(|digit| *digit != 0)
@@ -517,6 +524,19 @@ mod tests {
             (&[1e16, 1.0, -1e16], 1.0),
         ] {
             assert_eq!(sum(values).to_bits(), wanted.to_bits(), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_sum_beyond_what_a_double_can_be_comes_back_from_its_bytes() {
+        for sign in [1.0, -1.0] {
+            let (part, _) = summed(&[sign * f64::MAX, sign * f64::MAX]);
+            let mut bytes = Vec::new();
+            part.to_bytes(&mut bytes);
+            let mut whole = Sum::from_bytes(&bytes).unwrap();
+            assert_eq!(whole.value(), sign * f64::INFINITY);
+            whole.add(-sign * f64::MAX);
+            assert_eq!(whole.value(), sign * f64::MAX);
         }
     }
 

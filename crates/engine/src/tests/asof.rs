@@ -208,13 +208,119 @@ async fn it_spills_under_a_small_memory_limit_with_the_same_result() {
     assert_eq!(plenty[0].0, ROWS);
 }
 
+/// Labels at two times, and features whose `known_at` is another column than their time.
+fn two_times() -> Catalog {
+    let labels = batch(vec![
+        ("id", ints(vec![Some(1)])),
+        ("k1", ints(vec![Some(1)])),
+        ("at", times(vec![Some(10)])),
+        ("asked_at", times(vec![Some(20)])),
+        ("day", Arc::new(arrow::array::Date32Array::from(vec![1]))),
+        ("n", ints(vec![Some(10)])),
+        ("name", texts(vec![Some("a")])),
+    ]);
+    let features = batch(vec![
+        ("k1", ints(vec![Some(1); 2])),
+        ("time", times(vec![Some(3), Some(9)])),
+        ("noticed", times(vec![Some(4), Some(11)])),
+        ("day", Arc::new(arrow::array::Date32Array::from(vec![0, 1]))),
+        ("n", ints(vec![Some(3), Some(9)])),
+        ("name", texts(vec![Some("a"); 2])),
+        ("value", ints(vec![Some(30), Some(90)])),
+    ]);
+    with(table("l", &labels), "f", &features)
+}
+
+#[tokio::test]
+async fn each_form_of_a_match_condition_asks_what_it_says() {
+    let (engine, catalog) = (engine(), two_times());
+    for (condition, value) in [
+        ("l.at >= f.time", Some(90)),
+        ("f.time <= l.at", Some(90)),
+        ("l.at >= f.time and l.at >= f.time", Some(90)),
+        ("l.at >= f.time and l.at >= f.noticed", Some(30)),
+        ("l.at >= f.time and f.noticed <= l.at", Some(30)),
+        ("l.asked_at >= f.time and l.asked_at >= f.noticed", Some(90)),
+        ("l.asked_at >= f.time and l.asked_at - f.time <= interval '0.000011 seconds'", Some(90)),
+        ("l.asked_at >= f.time and l.asked_at - f.time <= interval '0.000010 seconds'", None),
+        ("l.asked_at >= f.time and interval '0.000011 seconds' >= l.asked_at - f.time", Some(90)),
+        ("l.asked_at - f.time <= interval '0.000010 seconds' and l.asked_at >= f.time", None),
+        ("l.at >= f.time and l.at >= f.noticed and l.at - f.time <= interval '0.000007 seconds'", Some(30)),
+        ("l.at >= f.time and l.at >= f.noticed and l.at - f.time <= interval '0.000006 seconds'", None),
+        ("l.at - interval '0.000002 seconds' >= f.time", Some(30)),
+        ("l.n >= f.n", Some(90)),
+        ("l.day >= f.day", Some(90)),
+    ] {
+        let sql =
+            format!("select l.id, f.time, f.value from l asof join f match_condition ({condition}) on l.k1 = f.k1");
+        match rows(&engine, &catalog, &sql).await {
+            Ok(found) => assert_eq!(column(&found[0], "value"), [value], "{condition}"),
+            Err(error) => panic!("{condition}: {error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn times_are_compared_as_finely_as_they_are() {
+    let engine = engine();
+    let catalog = Catalog::default();
+    let at = |text: &str| format!("arrow_cast('2026-01-01T00:00:{text}', 'Timestamp(Nanosecond, None)')");
+    let found = |left: String, right: String| {
+        let sql = format!(
+            "select r.value from (select 1 as k, {left} as at) l asof join (select 1 as k, {right}, 7 as value) r \
+             match_condition (l.at >= r.at) on l.k = r.k"
+        );
+        let (engine, catalog) = (&engine, &catalog);
+        async move { text(engine, catalog, &sql).await }
+    };
+    assert_eq!(found(at("00.000000500"), format!("{} as at", at("00.000000900"))).await, "\n");
+    assert_eq!(found(at("00.000000900"), format!("{} as at", at("00.000000500"))).await, "7\n");
+    // What was known in the course of a day was not known when the day began.
+    let known =
+        "date '2026-01-02' as at, arrow_cast('2026-01-02T10:00:00', 'Timestamp(Microsecond, None)') as known_at";
+    assert_eq!(found("date '2026-01-02'".into(), known.into()).await, "\n");
+    assert_eq!(found("date '2026-01-03'".into(), known.into()).await, "7\n");
+}
+
 #[tokio::test]
 async fn what_it_cannot_do_is_said() {
-    let engine = engine();
-    let (labels, features) = random(Seed(1), 3, 3);
-    let catalog = with(table("l", &label_batch(&labels)), "f", &feature_batch(&features, "known_at"));
+    let (engine, catalog) = (engine(), two_times());
+    for (condition, message) in [
+        ("l.at > f.time", "MATCH_CONDITION is `l.time >= r.time`, then"),
+        ("l.at > f.time", "`l.at > f.time` is none of these"),
+        ("f.time >= l.at", "`f.time >= l.at` is none of these"),
+        ("l.at >= f.time or l.at >= f.noticed", "is none of these"),
+        ("l.at >= f.time and f.n > 3", "is none of these"),
+        ("l.at - f.time <= interval '7 days'", "needs `l.time >= r.time`"),
+        (
+            "l.at >= f.time and l.at - f.noticed <= interval '7 days'",
+            "limits the age by `l.at - f.noticed`, but matches `l.at >= f.time` first; only `l.at - f.time` can be limited",
+        ),
+        ("l.at >= f.time and l.asked_at - f.time <= interval '7 days'", "limits the age by `l.asked_at - f.time`"),
+        (
+            "l.at >= f.noticed and l.at >= f.time and l.at - f.time <= interval '7 days'",
+            "but matches `l.at >= f.noticed` first",
+        ),
+        ("l.at >= f.time and l.at - l.asked_at <= interval '7 days'", "limits the age by `l.at - l.asked_at`"),
+        ("l.at >= f.time and l.at - f.time <= interval '1 month'", "a span that is always as long"),
+        (
+            "l.at >= f.time and l.at - f.time <= interval '1 day' and l.at - f.time <= interval '2 days'",
+            "is none of these",
+        ),
+        (
+            "l.asked_at >= f.time and l.at >= f.noticed",
+            "compares `f.time` with `l.asked_at` and `f.noticed` with `l.at`; both are compared with the same time",
+        ),
+        ("cast(l.at as date) >= f.day and l.at >= f.noticed", "both are compared with the same time"),
+        ("l.at >= f.time and l.at >= f.noticed and l.at >= f.day", "`f.day` is a third time"),
+        ("l.name >= f.name", "not text"),
+    ] {
+        let sql = format!("select * from l asof join f match_condition ({condition}) on l.k1 = f.k1");
+        let error = engine.analyze(&catalog, &sql).unwrap_err();
+        assert!(matches!(error, QueryError::Unsupported { .. }), "{condition}: {error:?}");
+        assert!(error.to_string().contains(message), "{condition}: {error}");
+    }
     for (sql, message) in [
-        ("select * from l asof join f match_condition (l.at > f.time) on l.k1 = f.k1", "MATCH_CONDITION is"),
         ("select * from l asof join f match_condition (l.at >= f.time) on l.k1 > f.k1", "ON compares"),
         ("select * from l asof join f match_condition (l.at >= f.time) using (k1)", "names its keys with ON"),
     ] {

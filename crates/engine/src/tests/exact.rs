@@ -111,9 +111,47 @@ async fn nulls_empty_groups_and_other_types_are_as_in_sql() {
         text(
             &engine,
             &catalog,
-            "select sum(g), avg(g), sum(cast(g as decimal(10,2))) as d, sum(distinct x) from t where g < 3"
+            "select sum(g), avg(g), (select sum(cast(g as decimal(10,2))) from t where g < 3), sum(distinct x) from t where g < 3"
         )
         .await,
         "4|1.3333333333333333|4.00|2.5\n"
     );
+}
+
+#[tokio::test]
+async fn groups_of_one_row_each_that_are_passed_on_unaggregated_are_the_same() {
+    // So many different keys that the engine gives up to aggregate before it exchanges rows; each comes twice, far apart.
+    const KEYS: i64 = 250_000;
+    let value = |row: i64| (row % 13 != 0).then(|| (row % 1999) as f64 * 0.1 - 77.7e3 / (1 + row % 7) as f64);
+    let rows_of = |from: i64| {
+        let x: ArrayRef = Arc::new((from..from + KEYS).map(value).collect::<Float64Array>());
+        batch(vec![("k", ints((0..KEYS).map(Some).collect())), ("x", x)])
+    };
+    let batches = [rows_of(0), rows_of(KEYS)]
+        .iter()
+        .flat_map(|half| (0..50).map(|at| half.slice(at * 5000, 5000)).collect::<Vec<_>>())
+        .collect();
+    let catalog = Catalog::default().with("t", Relation::Batches(rows_of(0).schema(), batches));
+    let engine = LocalEngine::new(&Limits { threads: 2, ..Limits::default() }).unwrap();
+    let sql = "select k, sum(x) as s, var_pop(x) as v, sum(x) filter (where x > 0) as p from t group by k order by k";
+    let mut key = 0;
+    for found in rows(&engine, &catalog, sql).await.unwrap() {
+        let column = |name: &str| found.column_by_name(name).unwrap().as_primitive::<Float64Type>().clone();
+        let (sums, variances, positive) = (column("s"), column("v"), column("p"));
+        for row in 0..found.num_rows() {
+            let values: Vec<f64> = [value(key), value(KEYS + key)].into_iter().flatten().collect();
+            // One addition of two doubles is rounded once.
+            let sum = |values: &[f64]| values.iter().copied().reduce(|a, b| a + b);
+            let of = |column: &Float64Array| column.is_valid(row).then(|| column.value(row));
+            assert_eq!(of(&sums), sum(&values), "key {key}");
+            let above: Vec<f64> = values.iter().copied().filter(|value| *value > 0.0).collect();
+            assert_eq!(of(&positive), sum(&above), "key {key}");
+            let half = (values.first().unwrap_or(&0.0) - values.last().unwrap_or(&0.0)) / 2.0;
+            let variance = of(&variances);
+            assert!(variance.is_some() != values.is_empty(), "key {key}");
+            assert!((variance.unwrap_or(0.0) - half * half).abs() <= 1e-9 * half * half, "key {key}: {variance:?}");
+            key += 1;
+        }
+    }
+    assert_eq!(key, KEYS);
 }

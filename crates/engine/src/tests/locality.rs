@@ -28,6 +28,7 @@ fn proof(sql: &str) -> String {
         Err(why) => format!("({why})"),
     };
     let end = |us: i64| if us == i64::MAX { "ever".into() } else { (us as f64 / DAY as f64).to_string() };
+    let before = |origin: &pelton_query::Origin| if origin.all_before { "all".into() } else { end(origin.before_us) };
     for column in found.columns.iter().filter(|column| !column.origins.is_empty()) {
         let origins = column.origins.iter().map(|origin| {
             let mut text = format!("{}.{}", origin.input, origin.column);
@@ -35,7 +36,8 @@ fn proof(sql: &str) -> String {
                 text.push_str(&format!(" by {}", end(origin.rounded_us)));
             }
             if origin.before_us != 0 || origin.after_us != 0 {
-                text.push_str(&format!(" -{} +{}", end(origin.before_us), end(origin.after_us)));
+                text.push_str(&format!(" -{} +{}", before(origin), end(origin.after_us)));
+                assert_eq!(origin.nulls, text.contains("ever") || text.contains("all"), "{text}");
             }
             text
         });
@@ -119,6 +121,38 @@ fn how_far_a_time_reaches() {
         ),
         ("select at, sum(amount) over (order by id) as s from orders", "(it has a window over other rows)"),
         (
+            "select at, sum(amount) over (order by at) as s from orders",
+            "(it has a window over other rows); at: orders.at -all +0",
+        ),
+        (
+            "select at, rank() over (order by at desc) as s from orders",
+            "(it has a window over other rows); at: orders.at -0 +ever",
+        ),
+        (
+            "select at, lag(amount) over w as a, last_value(amount) ignore nulls over w as b from orders window w as (order by at)",
+            "(it has a window over other rows); at: orders.at -ever +0",
+        ),
+        (
+            "select at, first_value(amount) over (order by at) as s from orders",
+            "(it has a window over other rows); at: orders.at -all +0",
+        ),
+        (
+            "select at, lag(amount, -1) over (order by at) as s from orders",
+            "(it has a window over other rows); at: orders.at -ever +ever",
+        ),
+        (
+            "select at, lead(amount, 3 - 4) over (order by at) as s from orders",
+            "(it has a window over other rows); at: orders.at -ever +ever",
+        ),
+        (
+            "select at, lead(amount, 2) over (order by at) as s from orders",
+            "(it has a window over other rows); at: orders.at -0 +ever",
+        ),
+        (
+            "select at, sum(amount) over (order by at range between interval '1 month' preceding and interval '12 hours' following) as s from orders",
+            "(it has a window over other rows); at: orders.at -31 +0.5",
+        ),
+        (
             "select at, count(*) over (partition by at) as s from orders",
             "(it has a window over other rows); at: orders.at",
         ),
@@ -128,5 +162,62 @@ fn how_far_a_time_reaches() {
         ),
     ] {
         assert_eq!(proof(sql), expected, "{sql}");
+    }
+}
+
+#[test]
+fn days_of_a_zone_begin_at_other_times() {
+    let berlin = "at at time zone 'Europe/Berlin'";
+    let naive = "cast(at as timestamp)";
+    for (expression, expected) in [
+        ("at at time zone 'UTC'".to_string(), "orders.at"),
+        (berlin.to_string(), "orders.at"),
+        (format!("({berlin}) at time zone 'Asia/Tokyo'"), "orders.at"),
+        // 26 hours each way, and the rest of a day.
+        (format!("date_trunc('day', {berlin})"), "orders.at -1.0833 +2.0833"),
+        (format!("date_trunc('hour', {berlin})"), "orders.at -1.0833 +1.1250"),
+        (format!("cast({berlin} as date)"), "orders.at -1.0833 +2.0833"),
+        ("date_trunc('day', at at time zone 'UTC')".to_string(), "orders.at by 1"),
+        // What clocks show in a zone.
+        (format!("{naive} at time zone 'Europe/Berlin'"), ""),
+        (format!("date_trunc('day', {naive}) at time zone 'Europe/Berlin'"), ""),
+        ("cast(at as date) at time zone 'Europe/Berlin'".to_string(), ""),
+        (format!("date_bin(interval '1 day', {berlin})"), "orders.at by 1"),
+        ("date_bin(interval '1 day', at, timestamp '2026-01-01T07:00:00')".to_string(), ""),
+        ("date_bin(interval '1500 nanoseconds', at)".to_string(), ""),
+        ("date_trunc('week', at)".to_string(), "orders.at -0.0000 +7.0000"),
+        // Cut off towards 1970, from both sides.
+        ("cast(at as timestamp(0))".to_string(), "orders.at -0.0000 +0.0000"),
+        ("to_timestamp(cast(at as text))".to_string(), ""),
+        ("extract(year from at)".to_string(), ""),
+        ("at + interval '1 day'".to_string(), ""),
+    ] {
+        let found = engine().locality(&catalog(), &format!("select {expression} as t from orders")).unwrap();
+        let days = |us: i64| us as f64 / DAY as f64;
+        let text = found.columns[0].origins.iter().map(|origin| {
+            let by = if origin.rounded_us == 1 { String::new() } else { format!(" by {}", days(origin.rounded_us)) };
+            let far = match (origin.before_us, origin.after_us) {
+                (0, 0) => String::new(),
+                (before, after) => format!(" -{:.4} +{:.4}", days(before), days(after)),
+            };
+            format!("{}.{}{by}{far}", origin.input, origin.column)
+        });
+        assert_eq!(text.collect::<Vec<_>>().join(", "), expected, "{expression}");
+    }
+    let far = "with zoned as (select at at time zone 'Europe/Berlin' as at, amount from orders) \
+               select at, sum(amount) over (order by at range between interval '1 day' preceding and current row) as s from zoned";
+    let found = engine().locality(&catalog(), far).unwrap();
+    assert_eq!(found.column("at").unwrap().origins[0].before_us, DAY + 26 * 3_600_000_000);
+}
+
+#[tokio::test]
+async fn an_instant_is_the_same_in_every_zone() {
+    let noon = pelton_query::sql::instant(DAY / 2, &pelton_query::types::timestamp());
+    for zoned in ["at at time zone 'Europe/Berlin'", "at at time zone 'UTC'", "cast(at as timestamp)", "at"] {
+        let stored = "select cast(text as timestamp(6) with time zone) as at \
+                      from (values ('1970-01-01T11:59:59.999999Z'), ('1970-01-01T12:00:00Z')) as v(text)";
+        let sql = format!("select t from (select {zoned} as t from ({stored})) where t >= {noon}");
+        let found = rows(&engine(), &Catalog::default(), &sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>(), 1, "{sql}");
     }
 }

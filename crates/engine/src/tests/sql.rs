@@ -87,21 +87,98 @@ fn mistakes_are_told_in_the_users_words_with_their_place() {
 
 #[test]
 fn what_depends_on_more_than_the_inputs_is_named() {
-    let catalog = Catalog::default().with("orders", Relation::Typed(orders().schema()));
+    let mut wide = orders().schema().fields().to_vec();
+    wide.push(Arc::new(Field::new("tags", DataType::new_list(DataType::Utf8, true), true)));
+    let catalog = Catalog::default()
+        .with("orders", Relation::Typed(orders().schema()))
+        .with("tagged", Relation::Typed(Arc::new(arrow::datatypes::Schema::new(wide))));
     for (sql, wanted) in [
         ("select now() as t from orders", "now()"),
         ("select random() as r from orders", "random()"),
         ("select * from orders limit 2", "a limit without an order"),
+        // The order of a subquery is not that of what is around it.
+        ("select n from (select order_id as n from orders order by amount) x limit 2", "a limit without an order"),
+        ("select * from (select * from orders order by amount) where amount > 0 limit 2", "a limit without an order"),
+        ("select * from orders where order_id in (select order_id from orders limit 2)", "a limit without an order"),
+        ("select * from tagged order by amount limit 2", "a limit whose order leaves ties open"),
+        ("select distinct on (customer_id) customer_id, amount from orders", "distinct on without an order"),
         ("select row_number() over () as n from orders", "row_number() without an order"),
+        ("select ntile(2) over (partition by customer_id) as n from orders", "ntile() without an order"),
+        (
+            "select sum(amount) over (rows between 1 preceding and current row) as n from orders",
+            "a frame of rows without an order",
+        ),
         ("select array_agg(amount) as n from orders", "array_agg() without an order"),
         ("select (select max(random()) from orders) as n from orders", "random()"),
     ] {
         assert_eq!(engine().analyze(&catalog, sql).unwrap().volatile, [wanted], "{sql}");
     }
-    for sql in
-        ["select * from orders order by order_id limit 2", "select row_number() over (order by order_id) from orders"]
-    {
-        assert!(engine().analyze(&catalog, sql).unwrap().volatile.is_empty(), "{sql}");
+    for sql in [
+        "select * from orders order by order_id limit 2",
+        "select order_id from orders order by amount desc limit 2",
+        "select order_id + 1 as n from orders order by amount desc, customer_id offset 1",
+        "select order_id, amount from tagged order by amount limit 2",
+        "select distinct on (customer_id) customer_id, amount from orders order by customer_id, ordered_at",
+        "select row_number() over (order by order_id) from orders",
+        "select sum(amount) over (partition by customer_id) from orders",
+        "select sum(amount) over (rows between unbounded preceding and unbounded following) from orders",
+        "select rank() over (order by amount), sum(amount) over (order by amount) from orders",
+    ] {
+        let typed = engine().analyze(&catalog, sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert_eq!(typed.volatile, [] as [&str; 0], "{sql}");
+    }
+}
+
+/// Rows with many ties, and nulls, in any layout.
+fn ties(threads: usize, rows: usize, is_reversed: bool) -> (LocalEngine, Catalog) {
+    const ROWS: i64 = 4_000;
+    let of = |by: i64, count: i64, nulls: i64| {
+        ints((0..ROWS).map(|row| (row * by % ROWS % nulls != 0).then_some(row * by % ROWS % count)).collect())
+    };
+    let whole = batch(vec![
+        ("g", of(1, 3, ROWS)),
+        ("x", of(7, 4, 11)),
+        ("a", of(31, 500, 13)),
+        (
+            "b",
+            Arc::new(Float64Array::from_iter((0..ROWS).map(|row| (row % 17 != 0).then_some((row * 77 % 640) as f64)))),
+        ),
+        (
+            "t",
+            Arc::new(arrow::array::StringArray::from_iter(
+                (0..ROWS).map(|row| (row % 5 != 0).then_some(format!("t{}", row * 13 % 90))),
+            )),
+        ),
+    ]);
+    let mut parts: Vec<RecordBatch> =
+        (0..whole.num_rows()).step_by(rows).map(|at| whole.slice(at, rows.min(whole.num_rows() - at))).collect();
+    if is_reversed {
+        parts.reverse();
+    }
+    let engine = LocalEngine::new(&Limits { threads, ..Limits::default() }).unwrap();
+    (engine, Catalog::default().with("r", Relation::Batches(whole.schema(), parts)))
+}
+
+#[tokio::test]
+async fn an_order_with_ties_gives_the_same_rows_however_they_are_spread() {
+    for sql in [
+        "select * from r order by x limit 10",
+        "select a, t from r order by x desc nulls last limit 7 offset 3",
+        "select s.b from (select b, t from r where g = 1 order by x limit 20) s order by b",
+        "select g, (select max(a) from (select a from r order by x limit 5)) as m from r group by g order by g",
+    ] {
+        let mut wanted: Option<String> = None;
+        for (threads, rows, is_reversed) in
+            [(1, 4_000, false), (1, 4_000, true), (3, 64, true), (5, 1_000, false), (2, 7, false)]
+        {
+            let (engine, catalog) = ties(threads, rows, is_reversed);
+            let found = text(&engine, &catalog, sql).await;
+            assert_eq!(
+                wanted.get_or_insert_with(|| found.clone()),
+                &found,
+                "{threads} threads, {rows} rows a batch: {sql}"
+            );
+        }
     }
 }
 
@@ -169,6 +246,14 @@ async fn predict_scores_a_table_a_view_or_a_cte() {
     let cte = "with few as (select * from orders where order_id < 2) select p.prediction from predict(m, few) p";
     assert_eq!(text(&engine, &catalog, cte).await, "20.0\n");
     assert!(engine.analyze(&catalog, "select * from predict(n, orders)").is_err());
+    // What a model lacks is a mistake of the call.
+    let lacks = "with few as (select order_id from orders)\nselect p.prediction from predict(m, few) p";
+    let error = engine.analyze(&catalog, lacks).unwrap_err();
+    assert!(matches!(&error, QueryError::UnknownColumn { name, .. } if name == "amount"), "{error}");
+    assert_eq!(error.at(), Some((2, 26)));
+    let mistyped = "with few as (select order_id, ordered_at as amount from orders) select * from predict(m, few)";
+    let error = engine.analyze(&catalog, mistyped).unwrap_err();
+    assert_eq!(error.to_string(), "pelton_score_m takes double, not timestamp");
 }
 
 #[test]

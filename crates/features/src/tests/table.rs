@@ -12,7 +12,7 @@ fn spanned(text: &str) -> Spanned<String> {
 }
 
 fn select() -> Select {
-    Select { sql: "select 1".into(), offset: 0, normal: "select 1".into() }
+    Select { sql: "select 1".into(), offset: 0, normal: "select 1".into(), order: Default::default() }
 }
 
 fn node(name: &str, body: Body) -> Node {
@@ -69,7 +69,7 @@ fn feature_table(entity: &[&str], time: &str) -> Node {
             time: Some(spanned(time)),
             known_at: None,
             ttl_us: Some(5),
-            online: None,
+            online: true,
             deterministic: false,
             checks: Vec::new(),
             columns: Vec::new(),

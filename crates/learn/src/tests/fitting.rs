@@ -92,6 +92,29 @@ fn a_row_alone_scores_as_in_a_batch() {
 }
 
 #[test]
+fn the_type_of_the_target_says_whether_probabilities_are_answered() {
+    let (features, target) = payments(1_500);
+    let part = parts(1_500);
+    let word = |is: bool| if is { "yes" } else { "no" };
+    let texts: ArrayRef =
+        Arc::new(target.as_boolean().iter().map(|is| is.map(word)).collect::<arrow::array::StringArray>());
+    let answer = |target: &ArrayRef| {
+        let model = learn(&features, target, &part, &options(Learner::Gbdt, &[("rounds", 5.0)])).unwrap();
+        model.predict(&features).unwrap().into_struct().as_struct().clone()
+    };
+    assert_eq!(answer(&target).column_names(), ["prediction", "score"]);
+    let of_texts = answer(&texts);
+    assert_eq!(of_texts.column_names(), ["prediction", "score", "probabilities"]);
+    let score = of_texts.column(1).as_primitive::<arrow::datatypes::Float64Type>();
+    let pairs = of_texts.column(2).as_list::<i32>();
+    for row in [0, 7, 1_499] {
+        let pair = pairs.value(row);
+        let pair = pair.as_primitive::<arrow::datatypes::Float64Type>().values();
+        assert_eq!(**pair, [1.0 - score.value(row), score.value(row)]);
+    }
+}
+
+#[test]
 fn training_stops_early_and_keeps_the_best_round() {
     let (features, target) = payments(1_500);
     let part = parts(1_500);

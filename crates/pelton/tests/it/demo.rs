@@ -1,6 +1,7 @@
 //! `pelton demo`, small.
 
 use crate::program::{PELTON, pelton, stderr, stdout};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -52,6 +53,32 @@ fn the_demo_ends_with_a_receipt_and_its_second_run_builds_nothing() {
     let other = pelton(folder.path(), &["demo", "--dir", "demo", "--rows", "30000"]);
     assert_eq!(other.status.code(), Some(2));
     assert!(stderr(&other).starts_with("error[folder-not-empty]: folder `demo` is not empty\n"), "{}", stderr(&other));
+}
+
+#[test]
+fn a_demo_for_programs_is_one_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = |arguments: &[&str]| -> (Option<i32>, Value, String) {
+        let output = pelton(folder.path(), &[&["demo", "--format", "json"], arguments].concat());
+        let found = serde_json::from_str(&stdout(&output));
+        let found = found.unwrap_or_else(|error| panic!("{error}: {}{}", stdout(&output), stderr(&output)));
+        (output.status.code(), found, stderr(&output))
+    };
+    let (code, found, story) = json(&["--dir", "demo", "--rows", "20000"]);
+    assert_eq!(code, Some(0), "{story}");
+    assert!(story.contains("\nchecked tables\n") && story.contains("\ntry next\n"), "{story}");
+    let of = |model: &str| found["metrics"][model]["average_precision"].as_f64().unwrap();
+    assert!(of("fraud") > of("fraud_plain") && of("fraud_plain") > of("baseline"), "{found}");
+    assert_eq!((&found["rows"], &found["seed"], &found["publication"]), (&20_000.into(), &42.into(), &1.into()));
+    assert_eq!(found["prediction"]["receipt"], found["receipt"]["id"]);
+    assert_eq!(found["prediction"]["score"], found["receipt"]["output"]["score"]);
+    assert_eq!((&found["receipt"]["rescored"]["same_bits"], &found["listening"]), (&true.into(), &Value::Null));
+    assert!(found["seconds"].as_f64().unwrap() > 0.0, "{found}");
+
+    let (code, found, _) = json(&["--dir", "small", "--rows", "2000"]);
+    assert_eq!((code, &found["prediction"], &found["receipt"]), (Some(1), &Value::Null, &Value::Null));
+    let (code, found, _) = json(&["--dir", "demo", "--rows", "2000"]);
+    assert_eq!((code, &found["errors"][0]["code"]), (Some(2), &"folder-not-empty".into()));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What lies outside of Pelton and runs out: the disk, the size of a file, the state database, a server's limits.
 
-use crate::program::{PELTON, pelton, shell, stderr, write};
+use crate::program::{PELTON, pelton, shell, stderr, stdout, write};
 use crate::serving::{ask, start, write_project};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -19,33 +19,86 @@ fn large_project(folder: &Path) {
 fn a_full_disk_is_told_and_leaves_what_was_published() {
     let folder = tempfile::tempdir().unwrap();
     large_project(folder.path());
-    // A small disk of its own, which a user namespace may mount without being root.
-    let on_small_disk = |line: &str| {
+    // A small disk of its own, which a user namespace may mount without being root, and root without one.
+    let on_small_disk = |namespaces: &str, line: &str| {
         let line = format!("mkdir -p warehouse && mount -t tmpfs -o size=3m none warehouse && {line}");
         Command::new("unshare")
-            .args(["-Urm", "sh", "-c", &line])
+            .args([namespaces, "sh", "-c", &line])
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .output()
     };
-    if !on_small_disk("true").is_ok_and(|output| output.status.success()) {
+    let can = |namespaces: &&str| on_small_disk(namespaces, "true").is_ok_and(|output| output.status.success());
+    let Some(namespaces) = ["-Urm", "-m"].into_iter().find(can) else {
         #[expect(clippy::print_stderr, reason = "a test that did not run says so")]
         {
             eprintln!("skipped: this machine does not let a test mount a disk of its own");
         }
         return;
-    }
+    };
     let line = format!(
         "mv tables/large.sql kept.sql && {PELTON} run && mv kept.sql tables/large.sql && {PELTON} run >out 2>err; echo $? >code; \
          {PELTON} query 'select count(*) as n from orders' --format csv >rows; ls warehouse/tables/large >left 2>&1; true"
     );
-    let output = on_small_disk(&line).unwrap();
+    let output = on_small_disk(namespaces, &line).unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
     let errors = text("err");
     assert!(errors.contains("error[disk-full]: ") && errors.contains("hint: free some space"), "{errors}");
     assert_eq!((text("code").as_str(), text("rows").as_str()), ("2\n", "n\n5\n"));
     assert!(!text("left").contains(".parquet"), "half a table stays: {}", text("left"));
+}
+
+#[test]
+fn no_space_left_is_told_wherever_it_ends_and_leaves_what_was_published() {
+    // Needs no disk of its own: every write is told that there is no space.
+    for failpoint in ["stage.file=full-on", "stage.file=full-on@2", "publication.write=full-on"] {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(pelton(folder.path(), &["init", "."]).status.success());
+        assert!(pelton(folder.path(), &["run"]).status.success());
+        let (two, more) = ("select * from orders where order_id > 1", "select * from orders");
+        write(folder.path(), &[("tables/later.sql", two), ("tables/everything.sql", more)]);
+        let output = shell(folder.path(), "pelton run").env("PELTON_FAILPOINT", failpoint).output().unwrap();
+        let errors = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{failpoint}: {errors}");
+        assert!(
+            errors.contains("error[disk-full]: ") && errors.contains("hint: free some space"),
+            "{failpoint}: {errors}"
+        );
+        // More space does not come by itself.
+        assert!(!errors.contains("retrying"), "{failpoint}: {errors}");
+        let rows = |sql: &str| stdout(&pelton(folder.path(), &["query", sql, "--format", "csv"]));
+        assert_eq!(rows("select count(*) as n from orders"), "n\n5\n", "{failpoint}");
+        assert_eq!(rows("select max(publication) as id from pelton.publications"), "id\n1\n", "{failpoint}");
+        let whole = pelton(folder.path(), &["verify", "--rows"]);
+        assert!(whole.status.success(), "{failpoint}: {}{}", stdout(&whole), stderr(&whole));
+        // With space again, what was built is gone on with.
+        let output = pelton(folder.path(), &["run", "--resume"]);
+        assert!(output.status.success(), "{failpoint}: {}", stderr(&output));
+        assert_eq!(
+            rows("select (select count(*) from later) + (select count(*) from everything) as n"),
+            "n\n9\n",
+            "{failpoint}"
+        );
+    }
+}
+
+#[test]
+fn no_space_left_for_a_log_leaves_the_publication_and_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    assert!(pelton(folder, &["init", "."]).status.success());
+    assert!(pelton(folder, &["run"]).status.success());
+    write(folder, &[("tables/later.sql", "select * from orders where order_id > 1")]);
+    let output = shell(folder, "pelton run").env("PELTON_FAILPOINT", "delta.commit=full-on").output().unwrap();
+    let errors = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("error[disk-full]: ") && errors.contains("the publication stands"), "{errors}");
+    let rows = stdout(&pelton(folder, &["query", "select count(*) as n from later", "--format", "csv"]));
+    assert_eq!(rows, "n\n4\n");
+    assert_eq!(pelton(folder, &["verify"]).status.code(), Some(1));
+    assert!(pelton(folder, &["run"]).status.success());
+    assert!(pelton(folder, &["verify", "--rows"]).status.success());
 }
 
 #[test]

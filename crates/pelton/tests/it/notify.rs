@@ -1,11 +1,16 @@
 //! Webhooks and command hooks: what they are told, and that nothing of a run depends on them.
 
-use crate::program::{PELTON, pelton, stderr, stdout, write};
+use crate::program::{PELTON, pelton, shell, stderr, stdout, write};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -25,28 +30,40 @@ fn project(folder: &Path, notify: &str) {
 
 /// A server that answers requests in turn with these statuses, and hands on the head and the body of each.
 fn server(statuses: &'static [&'static str]) -> (String, Receiver<(String, String)>) {
+    serve("http", statuses, |stream| stream)
+}
+
+/// As [`server`], over connections of a kind.
+fn serve<S: Read + Write>(
+    scheme: &str,
+    statuses: &'static [&'static str],
+    over: impl Fn(TcpStream) -> S + Send + 'static,
+) -> (String, Receiver<(String, String)>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let url = format!("http://{}/secret-path?token=secret-token", listener.local_addr().unwrap());
+    let url = format!("{scheme}://{}/secret-path?token=secret-token", listener.local_addr().unwrap());
     let (sender, requests) = channel();
     std::thread::spawn(move || {
         for status in statuses {
-            let (mut stream, _) = listener.accept().unwrap();
+            let mut stream = over(listener.accept().unwrap().0);
             let mut text = Vec::new();
             let mut piece = [0; 4096];
-            let (head, body) = loop {
-                let read = stream.read(&mut piece).unwrap();
+            let asked = loop {
+                // A client that does not trust the server leaves without having asked.
+                let Some(read) = stream.read(&mut piece).ok().filter(|read| *read > 0) else { break None };
                 text.extend_from_slice(&piece[..read]);
                 let so_far = String::from_utf8_lossy(&text).into_owned();
                 let Some((head, body)) = so_far.split_once("\r\n\r\n") else { continue };
                 let length =
                     head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
                 if body.len() >= length.unwrap_or(0) {
-                    break (head.to_string(), body.to_string());
+                    break Some((head.to_string(), body.to_string()));
                 }
             };
-            sender.send((head, body)).unwrap();
+            let Some(asked) = asked else { continue };
+            sender.send(asked).unwrap();
             // Who gave up waiting does not hear it.
             let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let _ = stream.flush();
         }
     });
     (url, requests)
@@ -229,6 +246,90 @@ fn a_webhook_that_is_not_told_is_a_warning_without_secrets() {
     let said = stderr(&pelton(folder.path(), &["run"]));
     let wanted = "note: `notify.webhook_env` names the environment variable `PELTON_TEST_NOT_SET`, which is not set\n";
     assert!(said.contains(wanted), "{said}");
+}
+
+/// A settings file whose webhook is given by the environment.
+const HOOK: &str = "webhook_env = \"SHOP_HOOK\"\ntimeout_ms = 20000\nattempts = 1\n";
+
+#[test]
+fn a_webhook_over_https_that_nobody_answers_is_a_warning() {
+    let gone = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    // One that speaks no TLS: what it reads is no request.
+    let (plain, _plain) = server(&["204 No Content"]);
+    for url in [format!("https://{gone}/secret-path"), plain.replace("http://", "https://")] {
+        let folder = tempfile::tempdir().unwrap();
+        project(folder.path(), &HOOK.replace("20000", "2000"));
+        let output = run_with(folder.path(), &[("SHOP_HOOK", &url)]);
+        assert_eq!(output.status.code(), Some(0), "{url}: {}", stderr(&output));
+        let said = stderr(&output);
+        assert!(said.contains("warning[not-notified]: the webhook at 127.0.0.1 was not told\n"), "{url}: {said}");
+        assert!(!said.contains("panic") && !said.contains("internal") && !said.contains("secret"), "{url}: {said}");
+    }
+}
+
+#[test]
+fn a_machine_without_certificates_tells_over_http() {
+    let none = [("SSL_CERT_FILE", "/nowhere/certificates.pem"), ("SSL_CERT_DIR", "/nowhere")];
+    let (url, requests) = server(&["204 No Content"]);
+    let folder = tempfile::tempdir().unwrap();
+    project(folder.path(), HOOK);
+    let output = run_with(folder.path(), &[none[0], none[1], ("SHOP_HOOK", &url)]);
+    assert!(!stderr(&output).contains("not-notified"), "{}", stderr(&output));
+    assert!(requests.recv().unwrap().1.contains("\"published\""));
+    write(folder.path(), &[("tables/big.sql", "select * from orders where amount > 4")]);
+    let output = run_with(folder.path(), &[none[0], none[1], ("SHOP_HOOK", "https://127.0.0.1:9/secret-path")]);
+    assert!(stderr(&output).contains("note: this machine's certificates cannot be read\n"), "{}", stderr(&output));
+}
+
+/// An authority and a certificate of 127.0.0.1 by it; `false` where `openssl` is not installed.
+fn make_certificates(folder: &Path) -> bool {
+    if Command::new("openssl").arg("version").output().is_err() {
+        #[expect(clippy::print_stderr, reason = "a test that did not run says so")]
+        {
+            eprintln!("skipped: there is no `openssl` to make certificates with");
+        }
+        return false;
+    }
+    write(folder, &[("extensions", "subjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n")]);
+    let line = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem && \
+                openssl req -new -newkey rsa:2048 -nodes -subj /CN=hook -keyout hook.key -out hook.csr && \
+                openssl x509 -req -in hook.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out hook.pem";
+    let output = shell(folder, line).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    true
+}
+
+#[test]
+fn a_webhook_over_https_is_told_when_its_certificate_is_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    if !make_certificates(folder.path()) {
+        return;
+    }
+    let chain = CertificateDer::from_pem_file(folder.path().join("hook.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(folder.path().join("hook.key")).unwrap();
+    let settings = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![chain], key)
+        .unwrap();
+    let settings = Arc::new(settings);
+    let over = move |stream| StreamOwned::new(ServerConnection::new(settings.clone()).unwrap(), stream);
+    let (url, requests) = serve("https", &["204 No Content", "204 No Content"], over);
+    project(folder.path(), HOOK);
+    // The machine's own certificates do not have this authority.
+    let output = run_with(folder.path(), &[("SHOP_HOOK", &url)]);
+    let said = stderr(&output);
+    assert!(said.contains("warning[not-notified]: the webhook at 127.0.0.1 was not told\n"), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+    write(folder.path(), &[("tables/big.sql", "select * from orders where amount > 4")]);
+    let authority = folder.path().join("ca.pem").display().to_string();
+    let output = run_with(folder.path(), &[("SHOP_HOOK", &url), ("SSL_CERT_FILE", &authority)]);
+    assert!(!stderr(&output).contains("not-notified"), "{}", stderr(&output));
+    let (head, body) = requests.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(head.starts_with("POST /secret-path?token=secret-token HTTP/1.1\r\n"), "{head}");
+    let notice: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((&notice["event"], &notice["publication"]), (&"published".into(), &2.into()));
 }
 
 #[test]

@@ -103,12 +103,89 @@ fn a_server_answers_and_stops_in_peace() {
     let predicted = pelton(folder.path(), &["predict", "over", "--row", r#"{"x": 99}"#, "--format", "json"]);
     let predicted: serde_json::Value = serde_json::from_str(&stdout(&predicted)).unwrap();
     assert_eq!(predicted["predictions"][0]["score"], answer["predictions"][0]["score"]);
-    let sql = "select score from predict(over, (select 1 as id, cast(99 as double) as x))";
-    let table = pelton(folder.path(), &["query", sql, "--format", "json"]);
-    if table.status.success() {
-        let rows: serde_json::Value = serde_json::from_str(&stdout(&table)).unwrap();
-        assert_eq!(rows[0]["score"], answer["predictions"][0]["score"]);
+    assert!(predicted["predictions"][0]["score"].is_f64(), "{predicted}");
+    let sql = "select distinct score from predict(over, points) where x = 99";
+    let queried = pelton(folder.path(), &["query", sql, "--format", "json"]);
+    assert_eq!(queried.status.code(), Some(0), "{}", stderr(&queried));
+    let rows: serde_json::Value = serde_json::from_str(&stdout(&queried)).unwrap();
+    assert_eq!(rows, serde_json::json!([{ "score": answer["predictions"][0]["score"] }]));
+}
+
+#[test]
+fn a_server_tells_programs_where_it_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    write_project(folder.path());
+    let nothing = pelton(folder.path(), &["serve", "--port", "0", "--format", "json"]);
+    assert_eq!(nothing.status.code(), Some(2));
+    let refused: serde_json::Value = serde_json::from_str(&stdout(&nothing)).unwrap();
+    assert_eq!(refused["errors"][0]["code"], "nothing-published");
+    assert!(pelton(folder.path(), &["run"]).status.success());
+    let mut child = Command::new(PELTON)
+        .args(["serve", "--port", "0", "--format", "json"])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut answer = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    answer.read_line(&mut line).unwrap();
+    let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let address = format!("{}:{}", told["host"].as_str().unwrap(), told["port"]);
+    assert_eq!(told["listening"], format!("http://{address}"));
+    assert_eq!((&told["environment"], &told["publication"]), (&"main".into(), &1.into()));
+    let endpoint = &told["endpoints"][0];
+    assert_eq!((&endpoint["model"], &told["endpoints"][1]), (&"over".into(), &serde_json::Value::Null));
+    let (status, predicted) =
+        ask(&address, "POST", endpoint["predict"].as_str().unwrap(), &endpoint["example"].to_string());
+    assert!(status.contains("200") && predicted["version"] == endpoint["version"], "{status} {predicted} {told}");
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let mut rest = String::new();
+    answer.read_to_string(&mut rest).unwrap();
+    assert_eq!((child.wait().unwrap().code(), rest.as_str()), (Some(0), ""), "one document, a line");
+}
+
+#[test]
+fn a_prediction_of_the_command_line_is_a_row_when_the_command_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    write_project(folder.path());
+    assert!(pelton(folder.path(), &["run"]).status.success());
+    let predict = || pelton(folder.path(), &["predict", "over", "--row", r#"{"x": 99}"#]);
+    let counted = || {
+        let sql = "select count(*) as n, count(distinct receipt) as receipts from pelton.predictions";
+        stdout(&pelton(folder.path(), &["query", sql, "--format", "csv"]))
+    };
+    assert_eq!(counted(), "n,receipts\n0,0\n");
+    for (n, others) in [(1, 0), (2, 0), (5, 2)] {
+        // Some at once: one waits for the other.
+        let output = std::thread::scope(|scope| {
+            let others: Vec<_> = (0..others).map(|_| scope.spawn(predict)).collect();
+            let output = predict();
+            others.into_iter().for_each(|other| drop(other.join().unwrap()));
+            output
+        });
+        assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+        assert_eq!(counted(), format!("n,receipts\n{n},{n}\n"));
     }
+    // Beside a server, which drains too.
+    let (mut child, address) = start(folder.path());
+    assert!(ask(&address, "POST", "/v1/models/over/predict", r#"{"rows": [{"x": 1}]}"#).0.contains("200"));
+    assert!(predict().status.success());
+    assert!(counted().starts_with("n,receipts\n6,6\n") || counted().starts_with("n,receipts\n7,7\n"), "{}", counted());
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(counted(), "n,receipts\n7,7\n");
+
+    // What cannot be taken in now is told, and waits in the log.
+    let mut command = Command::new(PELTON);
+    command.args(["predict", "over", "--row", r#"{"x": 99}"#, "--format", "json"]).current_dir(folder.path());
+    let output = command.env("PELTON_FAILPOINT", "stage.file=error-on").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("\"receipt\""), "{}", stdout(&output));
+    assert!(stderr(&output).starts_with("warning[storage-failed]: "), "{}", stderr(&output));
+    assert_eq!(counted(), "n,receipts\n7,7\n");
+    assert!(predict().status.success());
+    assert_eq!(counted(), "n,receipts\n9,9\n");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Random small projects and what happens to them: files that arrive, change and are touched, tables that come, go and change.
+//! Random small projects and what happens to them: files that arrive, change, go and come back, tables that come, go and change.
 //!
 //! A world is made and changed by one seed, so that every history can be replayed. It knows how many records its files have, and
 //! nothing else about what Pelton should make of them: that is judged by laws, not by expected rows.
@@ -51,7 +51,13 @@ pub(crate) struct Source {
     has_key: bool,
     contract: (&'static str, &'static str),
     description: usize,
+    /// Whether a word is a missing value.
+    has_null_word: bool,
     pub(crate) files: BTreeMap<String, Data>,
+    /// Files that were taken in and are gone. What the world is without them, no full build can tell.
+    pub(crate) gone: BTreeMap<String, Data>,
+    /// The files as the last run found them.
+    taken_in: BTreeMap<String, Data>,
     next_id: usize,
 }
 
@@ -146,7 +152,10 @@ impl World {
                     ("discard_value", "discard_row"),
                 ]),
                 description: 0,
+                has_null_word: false,
                 files: BTreeMap::new(),
+                gone: BTreeMap::new(),
+                taken_in: BTreeMap::new(),
                 next_id: 0,
             };
             world.sources.push(source);
@@ -165,7 +174,7 @@ impl World {
         let source = self.draw.below(self.sources.len());
         let path = self.some_file(source);
         let name = self.sources[source].name.clone();
-        match self.draw.below(16) {
+        match self.draw.below(20) {
             0..=3 => {
                 let after = self.sources[source].files.len() * 10 + 10;
                 self.put_file(source, &format!("data/{name}/{after:03}"))
@@ -188,6 +197,13 @@ impl World {
             }
             8 => self.add_table(),
             9 => self.remove_table(),
+            16 => self.lose_file(source, &path),
+            // A history in which files come back is worth more: only then can a full build tell.
+            17 | 18 => self.bring_back_file(source),
+            19 => {
+                self.sources[source].has_null_word ^= true;
+                format!("{name} reads `b` as {}", if self.sources[source].has_null_word { "missing" } else { "it is" })
+            }
             what => self.change_table(what),
         }
     }
@@ -215,11 +231,46 @@ impl World {
                 std::fs::write(path, text).expect("the folder is ours");
             }
         }
-        let tables = std::fs::read_dir(folder.join("tables")).expect("every world has tables");
-        for file in tables.flatten() {
-            if !files.contains_key(&format!("tables/{}", file.file_name().to_string_lossy())) {
-                std::fs::remove_file(file.path()).expect("the folder is ours");
+        let data = self.sources.iter().map(|source| format!("data/{}", source.name));
+        for inside in data.chain(["tables".to_string()]) {
+            let Ok(entries) = std::fs::read_dir(folder.join(&inside)) else { continue };
+            for file in entries.flatten() {
+                if !files.contains_key(&format!("{inside}/{}", file.file_name().to_string_lossy())) {
+                    std::fs::remove_file(file.path()).expect("the folder is ours");
+                }
             }
+        }
+    }
+
+    /// A run took in what is there.
+    pub(crate) fn was_taken_in(&mut self) {
+        self.sources.iter_mut().for_each(|source| source.taken_in.clone_from(&source.files));
+    }
+
+    /// Whether a full build sees everything that the warehouse has taken in.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.sources.iter().all(|source| source.gone.is_empty())
+    }
+
+    fn lose_file(&mut self, source: usize, path: &str) -> String {
+        let source = &mut self.sources[source];
+        if source.files.len() < 2 {
+            return "nothing changes".into();
+        }
+        source.files.remove(path);
+        source.gone.extend(source.taken_in.get_key_value(path).map(|(path, data)| (path.clone(), data.clone())));
+        format!("{path} is gone")
+    }
+
+    fn bring_back_file(&mut self, source: usize) -> String {
+        let source = &mut self.sources[source];
+        match source.gone.pop_first() {
+            Some((path, data)) => {
+                let said = format!("{path} is back");
+                source.files.insert(path, data);
+                said
+            }
+            None => "nothing changes".into(),
         }
     }
 
@@ -232,6 +283,7 @@ impl World {
         let path = format!("{stem}.{}", if self.sources[source].is_ndjson { "ndjson" } else { "csv" });
         let data = self.data(source, true);
         let said = format!("{path} has {} records", data.records);
+        self.sources[source].gone.remove(&path);
         self.sources[source].files.insert(path, data);
         said
     }
@@ -350,6 +402,9 @@ impl Source {
         }
         let (columns, data_type) = self.contract;
         let _ = writeln!(text, "contract = {{ columns = \"{columns}\", data_type = \"{data_type}\" }}");
+        if self.has_null_word && !self.is_ndjson {
+            text.push_str("csv = { null = [\"\", \"b\"] }\n");
+        }
         text.push_str("[columns]\nid = \"bigint\"\ngrp = \"text\"\namount = \"decimal(10,2)\"\nat = \"timestamp\"\n");
         text
     }

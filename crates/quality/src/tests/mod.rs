@@ -16,14 +16,14 @@ const TEXT: &str = "/* pelton\n[checks]\npositive = \"amuont > 0\"\n*/\nselect 1
 
 fn node() -> Node {
     let table = Table {
-        select: Select { sql: "select 1".into(), offset: 0, normal: "select 1".into() },
+        select: Select { sql: "select 1".into(), offset: 0, normal: "select 1".into(), order: Default::default() },
         build: Build::Full,
         increment: Default::default(),
         entity: Vec::new(),
         time: None,
         known_at: None,
         ttl_us: None,
-        online: None,
+        online: true,
         deterministic: false,
         checks: Vec::new(),
         columns: Vec::new(),

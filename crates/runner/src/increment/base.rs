@@ -1,9 +1,9 @@
 //! The stored tables that a table comes from, through views, and which of their rows changed since it was built.
 
 use super::intervals::Times;
-use super::{Before, Memory, Stop, Work};
+use super::{Before, Memory, Packed, Stop, Work};
 use crate::run::Building;
-use crate::{catalog, fingerprint, stage};
+use crate::{catalog, fingerprint, serving, stage};
 use pelton_base::{Digest, NodeName, Report, VersionId};
 use pelton_project::{Node, Table};
 use pelton_query::{Catalog, DataFile, Relation, sql};
@@ -11,11 +11,14 @@ use pelton_store::VersionRecord;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// How many versions of an input are looked at, back from the one of now, for files that were written together.
+const VERSIONS_MAX: usize = 64;
+
 /// What a table is built from.
 pub(crate) struct Base {
     /// The SQL and settings of the table, and of the views and models that it reads.
     pub(crate) recipe: Digest,
-    /// The versions of stored tables.
+    /// The versions of stored tables, with those in which models look features up.
     pub(crate) tables: BTreeMap<NodeName, VersionId>,
 }
 
@@ -27,7 +30,8 @@ impl Base {
             table.select.normal.clone(),
             fingerprint::table_settings(table),
         ];
-        let mut tables = BTreeMap::new();
+        let (mut tables, mut orders) = (BTreeMap::new(), Vec::new());
+        let mut sees_order = building.ctx.project.by_column_order.contains(&node.name);
         let reads = node.reads.iter().map(|(name, _)| name).filter(|name| !node.checked_with.contains(*name));
         let mut waiting: Vec<NodeName> = reads.cloned().collect();
         let mut seen = BTreeSet::new();
@@ -35,7 +39,11 @@ impl Base {
             let Some(id) = building.versions().get(&name).filter(|_| seen.insert(name.clone())) else { continue };
             let head = building.ctx.warehouse.state().version_head(id).map_err(|error| error.report())?;
             if head.is_some_and(|head| head.kind == "model") {
-                recipe.push(format!("{name} {id}"));
+                let scoring = serving::scoring(building.ctx, id)?;
+                recipe.push(format!("{name} {}", scoring.recipe));
+                waiting.extend(scoring.features);
+                // Of rows that tie, the join takes the greatest by its columns in their order.
+                sees_order = true;
                 continue;
             }
             let version = catalog::load(building.ctx, id)?;
@@ -45,9 +53,13 @@ impl Base {
                     waiting.extend(version.inputs.iter().map(|(name, _)| name.clone()));
                 }
                 None => {
+                    orders.push(fingerprint::order_of(&name, &version.columns));
                     tables.insert(name, id.clone());
                 }
             }
+        }
+        if sees_order {
+            recipe.append(&mut orders);
         }
         // The order in which views are met depends on what reads them.
         recipe[4..].sort();
@@ -56,7 +68,8 @@ impl Base {
 
     pub(crate) fn memory(&self, times: Times) -> Memory {
         let Times { ranges, backfilled } = times;
-        Memory { recipe: self.recipe, base: self.tables.clone(), ranges, backfilled, built_on: None }
+        let (recipe, base) = (self.recipe, self.tables.clone());
+        Memory { recipe, base, ranges, backfilled, after: None, packed: Vec::new() }
     }
 
     /// Those of `inputs` whose rows changed since `before`.
@@ -69,7 +82,13 @@ impl Base {
         let state = work.building.ctx.warehouse.state();
         let mut changed = Vec::new();
         for name in inputs {
-            let Some((name, now)) = self.tables.get_key_value(name.as_str()) else { continue };
+            let Some((name, now)) = self.tables.get_key_value(name.as_str()) else {
+                if !work.catalog.relations.contains_key(name) {
+                    // A name of the SELECT's own, such as a recursive `WITH`.
+                    continue;
+                }
+                return Err(Stop::Anew(format!("which rows of `{name}` changed is not known")));
+            };
             let Some(then) = before.memory.base.get(name) else {
                 return Err(Stop::Anew(format!("it did not read `{name}` before")));
             };
@@ -81,11 +100,49 @@ impl Base {
                 return Err(Stop::Anew(format!("the version of `{name}` that it was built from was removed")));
             };
             if then.digest != now.digest {
-                changed.push(Changed::of(work, &then, &now));
+                let files = unpacked(work, &then, &now)?;
+                changed.push(Changed::of(work, &then, &now, &files));
             }
         }
         Ok(changed)
     }
+}
+
+/// The files of `now`, with those taken apart again that were written together since `then`: what has the same rows in other files did not change.
+///
+/// Goes back from version to version; where one of them is gone, files stay as they are, which gives the same rows.
+fn unpacked(work: &Work<'_>, then: &VersionRecord, now: &VersionRecord) -> Result<Vec<DataFile>, Stop> {
+    let mut files: BTreeMap<String, DataFile> = by_path(now);
+    let past = by_path(then);
+    let has_all = |files: &BTreeMap<String, DataFile>| past.keys().all(|path| files.contains_key(path));
+    let folder = work.building.ctx.warehouse.table_dir(&now.node);
+    let is_there = |file: &DataFile| {
+        let found = std::fs::metadata(folder.join(&file.path));
+        past.contains_key(&file.path) || found.is_ok_and(|found| found.len() == file.bytes)
+    };
+    let (mut memory, mut steps) = (Memory::of(now), 0);
+    while let Some(Memory { packed, after: Some(after), .. }) = memory.take() {
+        steps += 1;
+        if steps > VERSIONS_MAX || has_all(&files) {
+            break;
+        }
+        let Some(version) = work.building.ctx.warehouse.state().version(&after)? else { break };
+        let had = by_path(&version);
+        for Packed { from, into } in &packed {
+            let parts: Option<Vec<&DataFile>> =
+                from.iter().map(|path| had.get(path).filter(|file| is_there(file))).collect();
+            if let Some(parts) = parts.filter(|_| into.iter().all(|path| files.contains_key(path))) {
+                files.retain(|path, _| !into.contains(path));
+                files.extend(parts.into_iter().map(|file| (file.path.clone(), file.clone())));
+            }
+        }
+        memory = Memory::of(&version).filter(|_| after != then.id);
+    }
+    Ok(files.into_values().collect())
+}
+
+fn by_path(version: &VersionRecord) -> BTreeMap<String, DataFile> {
+    version.files.iter().map(|file| (file.path.clone(), file.clone())).collect()
 }
 
 /// A table whose rows changed.
@@ -98,15 +155,15 @@ pub(crate) struct Changed {
 }
 
 impl Changed {
-    fn of(work: &Work<'_>, then: &VersionRecord, now: &VersionRecord) -> Self {
+    fn of(work: &Work<'_>, then: &VersionRecord, now: &VersionRecord, files: &[DataFile]) -> Self {
         let paths = |files: &[DataFile]| files.iter().map(|file| file.path.clone()).collect::<BTreeSet<String>>();
-        let (had, has) = (paths(&then.files), paths(&now.files));
+        let (had, has) = (paths(&then.files), paths(files));
         let without = |files: &[DataFile], other: &BTreeSet<String>| {
             files.iter().filter(|file| !other.contains(&file.path)).cloned().collect::<Vec<_>>()
         };
         Changed {
             name: now.node.to_string(),
-            added: without(&now.files, &had),
+            added: without(files, &had),
             removed: without(&then.files, &has),
             folder: work.building.ctx.warehouse.table(&now.node).0,
             now: now.clone(),

@@ -20,6 +20,9 @@ use std::sync::Arc;
 /// More ranges than this make a condition longer than what it saves.
 const RANGES_MAX: usize = 64;
 
+/// Of more touched intervals than this something between them is built too: they are held in memory.
+const TOUCHED_MAX: usize = 100_000;
+
 /// The times that a version has.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Times {
@@ -65,7 +68,7 @@ pub(crate) async fn build(work: &Work<'_>, base: &Base, before: &Before, cover: 
             Some((least, greatest)) => !ranges::both(&touched, &[(least, greatest.saturating_add(1))]).is_empty(),
             None => true,
         };
-        replace::without(work, (&before.version.files, false), &[time], may_hold, mask(time, touched.clone())).await
+        replace::without(work, (&before.version.files, None), &[time], may_hold, mask(time, touched.clone())).await
     };
     let (files, staged) = replace::together(work, Ok(new), left)?;
     Ok(Rows { schema, files, staged, how, memory })
@@ -116,11 +119,13 @@ fn grain(work: &Work<'_>) -> i64 {
     work.table.increment.interval_us.unwrap_or(1).max(1)
 }
 
-/// The time column with the owner's word on how far the SELECT looks back, where the SQL does not bound it.
+/// The time column with the owner's word on how far back the nearest rows lie that the SELECT looks at, where the SQL does not bound it.
 fn bounded(work: &Work<'_>, local: Option<LocalColumn>) -> LocalColumn {
     let mut local = local.unwrap_or_else(|| LocalColumn { name: time_of(work).into(), origins: Vec::new() });
     for origin in &mut local.origins {
-        if let (i64::MAX, Some(lookback_us)) = (origin.before_us, work.table.increment.lookback_us) {
+        if let (i64::MAX, false, Some(lookback_us)) =
+            (origin.before_us, origin.all_before, work.table.increment.lookback_us)
+        {
             origin.before_us = lookback_us;
         }
     }
@@ -191,6 +196,10 @@ async fn touch(
         each_time(work, &catalog, &select, |at| match at {
             Some(at) => {
                 touched.insert(reached(origin, at, grain_us));
+                if touched.len() > TOUCHED_MAX {
+                    let fewer = ranges::coarser(ranges::normal(touched.drain().collect()), RANGES_MAX);
+                    touched.extend(fewer);
+                }
             }
             None => is_missing = true,
         })
@@ -244,15 +253,14 @@ fn restricted(work: &Work<'_>, local: &LocalColumn, built: &[Range]) -> Catalog 
     let inputs: std::collections::BTreeSet<&str> = local.origins.iter().map(|origin| origin.input.as_str()).collect();
     for input in inputs {
         let Some(Relation::Files { schema, .. }) = work.catalog.relations.get(input) else { continue };
-        let conditions: Vec<String> = local
-            .of(input)
-            .filter_map(|origin| {
-                let needed = ranges::normal(built.iter().map(|range| needed(origin, *range)).collect());
-                let field = schema.field_with_name(&origin.column).ok()?;
-                Some(shape::within(&origin.column, field.data_type(), &days(field.data_type(), &needed)))
-            })
-            .collect();
-        if !conditions.is_empty() {
+        let condition = |origin: &Origin| {
+            let needed = ranges::normal(built.iter().map(|range| needed(origin, *range)).collect());
+            let field = schema.field_with_name(&origin.column).ok()?;
+            let within = shape::within(&origin.column, field.data_type(), &days(field.data_type(), &needed));
+            // Where a window looks without end, rows without a time lie there too.
+            Some(if origin.nulls { format!("{within} or {} is null", sql::ident(&origin.column)) } else { within })
+        };
+        if let Some(conditions) = local.of(input).map(condition).collect::<Option<Vec<String>>>() {
             let whole = sql::ident(&whole_name(input));
             restrict(&mut catalog, input, format!("select * from {whole} where {}", conditions.join(" or ")));
         }

@@ -5,12 +5,13 @@
 
 use super::base::{Base, Changed, grown, restrict, whole_name};
 use super::intervals::Times;
+use super::prune::Keys;
 use super::replace::{self, Left, Mask, internal};
 use super::{Before, Rows, Stop, Work};
 use crate::shape;
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::{cast, filter_record_batch};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 use futures::StreamExt;
 use pelton_base::{Digest, thousands};
 use pelton_project::Build;
@@ -29,41 +30,56 @@ const TOUCHED_SHARE: u64 = 3;
 const TOUCHED: &str = "pelton_touched";
 const BEFORE: &str = "pelton_before";
 
-/// Of so many keys the rows that a table has are held in memory; of more they are read a second time.
-const HELD_MAX: u64 = 1_000_000;
+/// The touched keys are held in this part of `engine.memory`; with more, the table is built anew.
+const KEYS_PARTS: u64 = 4;
+
+/// The rows that a table has of them are held in this part of it; where they are larger, they are read a second time.
+const ROWS_PARTS: u64 = 8;
+
+/// What a touched key takes beside its values: its hash in a table that is half full.
+const KEY_BYTES: u64 = 48;
 
 pub(crate) async fn build(work: &Work<'_>, base: &Base, before: &Before) -> Result<Rows, Stop> {
     let locality = work.locality(&work.sql)?;
     let changed = base.changed(work, before, &locality.inputs)?;
     let keys: Vec<&str> = work.table.increment.key.iter().map(|key| key.value.as_str()).collect();
     let most = TOUCHED_MIN.max(before.version.rows / TOUCHED_SHARE);
-    let (touched, (files, staged)) = match newest_of(work, &changed)? {
+    let (touched, (files, staged), is_read_twice) = match newest_of(work, &changed)? {
         Some(new_rows) => {
             let mut touched = Touched::new(work, &keys, most);
             let rows = shape::nested(&work.table.select.sql);
             touched.take(work, &new_rows, &format!("select {} from {rows} as pelton_rows", idents(&keys))).await?;
-            let files = from_new_rows(work, before, &touched, new_rows).await?;
-            (touched, files)
+            let (files, is_read_twice) = from_new_rows(work, before, &touched, new_rows).await?;
+            (touched, files, is_read_twice)
         }
         None => {
             let keys = bound_keys(&keys, &locality, &changed)?;
             let touched = touched_by(work, &keys, &locality, &changed, most).await?;
             let files = from_inputs(work, before, &touched, &locality).await?;
-            (touched, files)
+            (touched, files, false)
         }
     };
-    let how = Some(format!("{} {} built", thousands(touched.rows), if touched.rows == 1 { "key" } else { "keys" }));
+    let mut how = format!("{} {} built", thousands(touched.rows), if touched.rows == 1 { "key" } else { "keys" });
+    if is_read_twice {
+        how.push_str(", their rows read twice");
+    }
     let memory = Some(base.memory(Times::default()));
-    Ok(Rows { schema: work.schema.clone(), files, staged, how, memory })
+    Ok(Rows { schema: work.schema.clone(), files, staged, how: Some(how), memory })
 }
 
 /// The version's files, and those of them that were staged.
 type Files = (Vec<DataFile>, Vec<DataFile>);
 
-/// Builds the touched keys of a merge from the rows that the table has of them, and the new ones.
-async fn from_new_rows(work: &Work<'_>, before: &Before, touched: &Touched, new_rows: Catalog) -> Result<Files, Stop> {
+/// Builds the touched keys of a merge from the rows that the table has of them, and the new ones. Tells whether those that the table has were
+/// read twice, because they were not held.
+async fn from_new_rows(
+    work: &Work<'_>,
+    before: &Before,
+    touched: &Touched,
+    new_rows: Catalog,
+) -> Result<(Files, bool), Stop> {
     if touched.rows == 0 {
-        return Ok((before.version.files.to_vec(), Vec::new()));
+        return Ok(((before.version.files.to_vec(), Vec::new()), false));
     }
     let keys: Vec<&str> = work.table.increment.key.iter().map(|key| key.value.as_str()).collect();
     let all = idents(&work.selected.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>());
@@ -72,17 +88,32 @@ async fn from_new_rows(work: &Work<'_>, before: &Before, touched: &Touched, new_
         let rows = format!("(select {all} from {new} as pelton_new union all {before_rows})");
         shape::merge(work.table, &work.selected, &rows)
     };
-    if touched.rows <= HELD_MAX {
-        let left = untouched(work, before, touched, true).await?;
-        let catalog = new_rows.with(BEFORE, Relation::Batches(work.schema.clone(), left.replaced.clone()));
-        let new = work.stage(&catalog, &merged(&format!("select {all} from {BEFORE}")), "").await;
-        return replace::together(work, new, Ok(left));
+    // Files are smaller than the rows in them: what is too large by their size is not even begun to be held.
+    let least = before.version.bytes / before.version.rows.max(1) * touched.rows;
+    let hold = Some(work.share_of_memory(ROWS_PARTS)).filter(|most| least <= *most);
+    let again = |files: &[DataFile]| {
+        let catalog = new_rows.clone().with(BEFORE, work.relation(files)).with(TOUCHED, touched.relation());
+        (catalog, merged(&touched.rows_of(BEFORE, &keys, &all)))
+    };
+    if hold.is_some() {
+        let mut left = untouched(work, before, touched, hold).await?;
+        let replaced = left.replaced.take();
+        let is_read_twice = replaced.is_none();
+        let (catalog, sql) = match replaced {
+            Some(rows) => {
+                let catalog = new_rows.clone().with(BEFORE, Relation::Batches(work.schema.clone(), rows));
+                (catalog, merged(&format!("select {all} from {BEFORE}")))
+            }
+            None => again(&left.touched),
+        };
+        let new = work.stage(&catalog, &sql, "").await;
+        return Ok((replace::together(work, new, Ok(left))?, is_read_twice));
     }
-    let catalog = new_rows.with(BEFORE, work.relation(&before.version.files)).with(TOUCHED, touched.relation());
-    let sql = merged(&touched.rows_of(BEFORE, &keys, &all));
+    let (catalog, sql) = again(&touched.files(work, before)?);
     // Neither needs the other.
-    let (new, left) = tokio::join!(work.stage(&catalog, &sql, ""), untouched(work, before, touched, false));
-    replace::together(work, new, left)
+    let (new, left) = tokio::join!(work.stage(&catalog, &sql, ""), untouched(work, before, touched, None));
+    let is_read_twice = left.as_ref().is_ok_and(|left| !left.touched.is_empty());
+    Ok((replace::together(work, new, left)?, is_read_twice))
 }
 
 /// Builds the touched keys from all rows of the inputs that have them.
@@ -100,7 +131,7 @@ async fn from_inputs(work: &Work<'_>, before: &Before, touched: &Touched, locali
         }
     }
     let sql = touched.rows_of(&shape::nested(&work.sql), &keys, "pelton_all.*");
-    let (new, left) = tokio::join!(work.stage(&catalog, &sql, ""), untouched(work, before, touched, false));
+    let (new, left) = tokio::join!(work.stage(&catalog, &sql, ""), untouched(work, before, touched, None));
     replace::together(work, new, left)
 }
 
@@ -110,9 +141,24 @@ fn newest_of(work: &Work<'_>, changed: &[Changed]) -> Result<Option<Catalog>, St
     if table.build != Build::Merge || table.time.is_none() || table.increment.delete.is_some() {
         return Ok(None);
     }
+    // What the table keeps of a row has to say as much as the row did. Of nanoseconds it keeps microseconds.
+    if work.selected.fields().iter().any(|field| has_nanoseconds(field.data_type())) {
+        return Ok(None);
+    }
     let Ok(additive) = work.locality(&table.select.sql)?.additive else { return Ok(None) };
     let is_growth = changed.iter().all(|input| additive.contains(&input.name) && input.only_grew());
     Ok(is_growth.then(|| grown(work, &additive, changed)))
+}
+
+fn has_nanoseconds(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Timestamp(unit, _) => *unit == TimeUnit::Nanosecond,
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            has_nanoseconds(item.data_type())
+        }
+        DataType::Struct(fields) => fields.iter().any(|field| has_nanoseconds(field.data_type())),
+        _ => false,
+    }
 }
 
 /// The key columns that every changed input has.
@@ -159,12 +205,14 @@ async fn touched_by(
     Ok(touched)
 }
 
-/// The files of the version before without the rows of touched keys; `hold` keeps those rows.
-async fn untouched(work: &Work<'_>, before: &Before, touched: &Touched, hold: bool) -> Result<Left, Stop> {
+/// The files of the version before without the rows of touched keys; `hold` keeps so many bytes of those rows.
+async fn untouched(work: &Work<'_>, before: &Before, touched: &Touched, hold: Option<u64>) -> Result<Left, Stop> {
     work.building.progress(&work.node.name, "finding the rows that are replaced");
     let columns: Vec<String> = touched.schema.fields().iter().map(|field| field.name().clone()).collect();
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-    replace::without(work, (&before.version.files, hold), &columns, |_| true, touched.mask()).await
+    let keys = touched.ranges(work)?;
+    let may_hold = |file: &DataFile| keys.may_be_in(file);
+    replace::without(work, (&before.version.files, hold), &columns, may_hold, touched.mask()).await
 }
 
 fn idents(names: &[&str]) -> String {
@@ -197,13 +245,16 @@ struct Touched {
     hashes: Arc<HashSet<Digest, BuildHasherDefault<Uniform>>>,
     rows: u64,
     most: u64,
+    bytes: u64,
+    bytes_most: u64,
 }
 
 impl Touched {
     fn new(work: &Work<'_>, keys: &[&str], most: u64) -> Self {
         let fields: Vec<_> = keys.iter().filter_map(|key| work.schema.field_with_name(key).ok().cloned()).collect();
         let schema = Arc::new(Schema::new(fields));
-        Touched { schema, batches: Vec::new(), hashes: Arc::default(), rows: 0, most }
+        let bytes_most = work.share_of_memory(KEYS_PARTS);
+        Touched { schema, batches: Vec::new(), hashes: Arc::default(), rows: 0, most, bytes: 0, bytes_most }
     }
 
     /// Adds the keys that a SELECT gives, in the order of the key's columns.
@@ -215,6 +266,11 @@ impl Touched {
             self.add(work, &batch)?;
             if self.rows > self.most {
                 return Err(Stop::Anew(format!("more than {} keys are touched", thousands(self.most))));
+            }
+            if self.bytes > self.bytes_most {
+                let most = thousands(self.bytes_most / 1_000_000);
+                let why = format!("the touched keys take more than {most} MB, a quarter of `engine.memory`");
+                return Err(Stop::Anew(why));
             }
         }
         Ok(())
@@ -233,6 +289,8 @@ impl Touched {
         let is_new: BooleanArray = hashes.into_iter().map(|hash| Some(known.insert(hash))).collect();
         let batch = filter_record_batch(&batch, &is_new).map_err(failed)?;
         self.rows += batch.num_rows() as u64;
+        // Once as they came, and once in order.
+        self.bytes += 2 * batch.get_array_memory_size() as u64 + KEY_BYTES * batch.num_rows() as u64;
         if batch.num_rows() > 0 {
             self.batches.push(batch);
         }
@@ -241,6 +299,17 @@ impl Touched {
 
     fn relation(&self) -> Relation {
         Relation::Batches(self.schema.clone(), self.batches.clone())
+    }
+
+    /// The keys in order, to be looked for in the ranges of files.
+    fn ranges(&self, work: &Work<'_>) -> Result<Keys, Stop> {
+        Keys::of(&self.schema, &self.batches).map_err(|error| work.failed(&internal(&error)))
+    }
+
+    /// The files of the version before that may have a row with one of the keys.
+    fn files(&self, work: &Work<'_>, before: &Before) -> Result<Vec<DataFile>, Stop> {
+        let keys = self.ranges(work)?;
+        Ok(before.version.files.iter().filter(|file| keys.may_be_in(file)).cloned().collect())
     }
 
     /// A SELECT of `what` of those rows of a relation, there called `pelton_all`, whose `columns` are a touched key.

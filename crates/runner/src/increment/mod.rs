@@ -9,7 +9,9 @@ mod append;
 mod base;
 mod intervals;
 mod keys;
+mod pack;
 mod proof;
+mod prune;
 mod ranges;
 mod replace;
 
@@ -41,9 +43,25 @@ pub(crate) struct Memory {
     /// The times before `start` that were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     backfilled: Vec<Range>,
-    /// Of a history of what was seen when, the version that it goes on.
+    /// The version that it was built on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    built_on: Option<VersionId>,
+    after: Option<VersionId>,
+    /// Files of that version that were written together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    packed: Vec<Packed>,
+}
+
+/// Files whose rows are now in others, all of them and no other row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Packed {
+    from: Vec<String>,
+    into: Vec<String>,
+}
+
+impl Memory {
+    fn of(version: &VersionRecord) -> Option<Self> {
+        version.detail.get("increment").and_then(|noted| serde_json::from_value(noted.clone()).ok())
+    }
 }
 
 /// The rows of a new version.
@@ -128,6 +146,11 @@ impl Work<'_> {
         stage::relation(self.building.ctx, &self.node.name, self.schema.clone(), files)
     }
 
+    /// One of so many parts of `engine.memory`. What an increment holds itself is bounded by such shares, beside what the engine holds.
+    fn share_of_memory(&self, parts: u64) -> u64 {
+        self.building.ctx.project.settings.engine.memory_bytes / parts
+    }
+
     /// What part of the inputs a part of the rows depends on.
     fn locality(&self, sql: &str) -> Result<Locality, Stop> {
         self.building.ctx.engine.locality(self.catalog, sql).map_err(|error| self.failed(&error))
@@ -189,7 +212,8 @@ pub(crate) fn missing_times(
     table: &Table,
     wanted: &[Range],
 ) -> Result<Vec<Range>, Report> {
-    let Some(memory) = memory(&catalog::load(ctx, &head.id)?) else { return Ok(wanted.to_vec()) };
+    let version = catalog::load(ctx, &head.id)?;
+    let Some(memory) = Memory::of(&version) else { return Ok(wanted.to_vec()) };
     let mut asked = memory.backfilled;
     asked.push((table.increment.start_us.unwrap_or(i64::MIN), i64::MAX));
     let asked = ranges::normal(asked);
@@ -198,22 +222,18 @@ pub(crate) fn missing_times(
 
 /// The times that a version has because they were asked for, not because its settings say so.
 pub(crate) fn backfilled(ctx: &crate::Context, head: &VersionHead) -> Result<Vec<Range>, Reports> {
-    Ok(memory(&catalog::load(ctx, &head.id)?).map(|memory| memory.backfilled).unwrap_or_default())
+    Ok(Memory::of(&catalog::load(ctx, &head.id)?).map(|memory| memory.backfilled).unwrap_or_default())
 }
 
 /// The version that a version was built on, where it remembers what its inputs do not tell.
 pub(crate) fn built_on(version: &VersionRecord) -> Option<VersionId> {
-    memory(version)?.built_on
-}
-
-fn memory(version: &VersionRecord) -> Option<Memory> {
-    serde_json::from_value(version.detail.get("increment")?.clone()).ok()
+    Memory::of(version)?.after
 }
 
 /// The version before, when it was built incrementally and can be built on.
 fn before(building: &Building<'_>, head: &VersionHead) -> Result<Option<Before>, Report> {
     let version = catalog::load(building.ctx, &head.id)?;
-    Ok(memory(&version).map(|memory| Before { version, memory }))
+    Ok(Memory::of(&version).map(|memory| Before { version, memory }))
 }
 
 async fn increment(work: &Work<'_>, base: &Base, before: Option<&Before>, cover: &[Range]) -> Result<Rows, Stop> {
@@ -234,11 +254,16 @@ async fn increment(work: &Work<'_>, base: &Base, before: Option<&Before>, cover:
     if before.version.files.iter().any(|file| file.rows_digest.is_none()) {
         return Err(Stop::Anew("its files do not say what is in them".into()));
     }
-    match work.table.build {
+    let rows = match work.table.build {
         Build::Append => append::build(work, base, before).await,
         Build::Interval => intervals::build(work, base, before, cover).await,
         _ => keys::build(work, base, before).await,
+    };
+    let mut rows = pack::small_files(work, rows?).await?;
+    if let Some(memory) = &mut rows.memory {
+        memory.after = Some(before.version.id.clone());
     }
+    Ok(rows)
 }
 
 /// All rows, from all input.
@@ -270,7 +295,7 @@ async fn seen(work: &Work<'_>, base: &Base, before: &Before) -> Result<Rows, Sto
     let sql = shape::history_seen(work.table, &work.selected, BEFORE, ctx.now_us());
     let files = work.stage(&catalog, &sql, "").await?;
     let mut memory = base.memory(intervals::Times::default());
-    memory.built_on = Some(before.version.id.clone());
+    memory.after = Some(before.version.id.clone());
     Ok(Rows { schema: work.schema.clone(), files: files.clone(), staged: files, how: None, memory: Some(memory) })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::shape;
 use pelton_base::{Place, Report, Reports};
-use pelton_project::{Build, Node, Spanned, Table};
+use pelton_project::{Body, Build, Node, Project, Spanned, Table};
 use pelton_query::{Catalog, Engine, LocalColumn, Locality, QueryError, types};
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
@@ -95,6 +95,13 @@ fn interval(node: &Node, table: &Table, locality: &Locality, selected: &SchemaRe
         let message = format!("`{}` is a date, so intervals of `{}` are whole days", time.value, node.name);
         return Err(Report::error("invalid-value", message).at(node.place()).hint("set `interval = \"1 day\"`"));
     }
+    if table.increment.lookback_us.is_some() && origins.iter().any(|origin| origin.all_before) {
+        let message = format!("`lookback` of table `{}` would leave out rows that its SELECT counts", node.name);
+        return Err(Report::error("invalid-value", message)
+            .at(node.place())
+            .note("a running total, `rank`, `row_number` and their like depend on all rows before, however old")
+            .hint("leave `lookback` out, or bound the window: `range between interval '30 days' preceding and current row`"));
+    }
     let proven = origins.iter().map(|origin| origin.before_us).filter(|us| *us != i64::MAX).max().unwrap_or(0);
     if let Some(lookback_us) = table.increment.lookback_us.filter(|lookback_us| *lookback_us < proven) {
         let message = format!("`lookback` of table `{}` is shorter than what its SELECT looks back", node.name);
@@ -145,17 +152,31 @@ fn delete_report(node: &Node, table: &Table, error: &QueryError) -> Report {
     error.report(&format!("`delete` of table `{}`", node.name)).at(place)
 }
 
-/// The build that would do less work for a table that is built anew each time, in a sentence.
-pub(crate) fn suggestion(engine: &dyn Engine, catalog: &Catalog, table: &Table) -> Option<String> {
-    if table.build != Build::Full || table.checks.iter().any(pelton_project::Check::removes_rows) {
+/// The build that would do less work for a table that is built anew each time, in a sentence; `catalog` has views as their SELECTs.
+pub(crate) fn suggestion(
+    engine: &dyn Engine,
+    project: &Project,
+    catalog: &Catalog,
+    table: &Table,
+    volatile: &[String],
+) -> Option<String> {
+    let is_repeatable = volatile.is_empty() || table.deterministic;
+    if table.build != Build::Full || !is_repeatable || table.checks.iter().any(pelton_project::Check::removes_rows) {
         return None;
     }
     let locality = engine.locality(catalog, &table.select.sql).ok()?;
-    if let Ok(additive) = &locality.additive {
-        let names: Vec<String> = additive.iter().map(|name| format!("`{name}`")).collect();
+    // What else it reads is looked up in as a whole.
+    let unless = |rest: Vec<&String>| match rest.is_empty() {
+        true => String::new(),
+        false => format!(", unless {} changed", listed(rest)),
+    };
+    if let Ok(additive) = &locality.additive
+        && additive.iter().all(|name| only_grows(project, name))
+    {
         return Some(format!(
-            "it is a sum over the rows of {}: with `build = \"append\"`, only new rows are built",
-            names.join(" and ")
+            "it is a sum over the rows of {}: with `build = \"append\"`, only new rows are built{}",
+            listed(additive),
+            unless(locality.inputs.difference(additive).collect())
         ));
     }
     let time = locality.columns.iter().find(|column| {
@@ -164,7 +185,21 @@ pub(crate) fn suggestion(engine: &dyn Engine, catalog: &Catalog, table: &Table) 
     let rounded_us = time.origins.iter().map(|origin| origin.rounded_us).max()?;
     let interval = if rounded_us <= 3_600_000_000 { "1 hour" } else { "1 day" };
     Some(format!(
-        "it aggregates by `{0}`: with `build = \"interval\"`, `time = \"{0}\"` and `interval = \"{interval}\"`, only intervals whose input changed are built",
-        time.name
+        "it aggregates by `{0}`: with `build = \"interval\"`, `time = \"{0}\"` and `interval = \"{interval}\"`, only intervals whose input changed are built{1}",
+        time.name,
+        unless(locality.inputs.iter().filter(|input| time.of(input).next().is_none()).collect())
     ))
+}
+
+/// Whether a node's new versions usually keep the files of the one before: new files of a source, new rows of an `append`.
+fn only_grows(project: &Project, name: &str) -> bool {
+    project.nodes.get(name).is_some_and(|node| match &node.body {
+        Body::Source(_) => true,
+        Body::Table(table) => table.build == Build::Append,
+        Body::Model(_) => false,
+    })
+}
+
+fn listed<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ")
 }

@@ -142,8 +142,9 @@ impl Bench<'_> {
     /// Makes `predict(model, table)` answer what is given: to every row the same, or to each what is given for it; nothing, when
     /// nothing is given.
     fn bind_model(&self, catalog: &mut Catalog, name: &NodeName, given: Option<&Table>) {
-        let answer = &self.types.models[name].columns.answer;
-        let Some(given) = given else { return check::bind_typed_model(catalog, name, answer) };
+        let columns = &self.types.models[name].columns;
+        let Some(given) = given else { return check::bind_typed_model(catalog, name, columns) };
+        let answer = &columns.answer;
         let relation = format!("{ANSWERS}{name}");
         catalog.relations.insert(relation.clone(), given.relation());
         let outputs =

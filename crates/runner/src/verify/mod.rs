@@ -9,9 +9,8 @@
 
 mod repair;
 
-use crate::catalog;
 use crate::context::{Context, reports};
-use crate::serving;
+use crate::{catalog, logs, serving};
 use pelton_base::{Digest, NodeName, Report, Reports, RunId, VersionId, thousands};
 use pelton_features::OnlineStore;
 use pelton_project::{Body, Build};
@@ -315,27 +314,28 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Each Delta log against what is recorded of its table.
+    /// Each Delta log against what `main` has published of its table, and where that is nothing, against what is recorded.
     async fn logs(&mut self, links: &[VersionLinks]) -> Result<(), Reports> {
-        let state = self.ctx.warehouse.state();
-        let staged: BTreeSet<String> = state.staged_folders().map_err(reports)?.into_iter().collect();
+        let wanted = logs::wanted(self.ctx)?;
         let mut by_node: BTreeMap<&NodeName, Vec<&VersionHead>> = BTreeMap::new();
         for link in links.iter().filter(|link| link.head.delta_version.is_some()) {
             by_node.entry(&link.head.node).or_default().push(&link.head);
         }
+        for node in wanted.keys() {
+            by_node.entry(node).or_default();
+        }
         for (node, heads) in by_node {
             self.verified.logs += 1;
             let path = format!("tables/{node}/_delta_log");
-            let newest = heads.last().expect("a node is there for its version");
             let found = self.ctx.engine.files(&self.ctx.warehouse.table(node), None).await;
             let problem = match found {
-                Ok(Some(files)) => self.disagreement(&heads, &files, staged.contains(&format!("tables/{node}")))?,
+                Ok(Some(files)) => self.disagreement(node, wanted.get(node), &heads, &files)?,
                 Ok(None) => Some("is missing".to_string()),
                 Err(QueryError::Damaged { .. }) => Some("cannot be read".to_string()),
                 Err(error) => return Err(error.report(&format!("the Delta log of `{node}`")).into()),
             };
             if let Some(problem) = problem {
-                let (node, version) = (Some(newest.node.clone()), None);
+                let (node, version) = (Some(node.clone()), None);
                 let (what, remedy, became) = ("delta", Remedy::Commit, Became::Found);
                 self.verified.findings.push(Finding { what, node, version, path, problem, remedy, became });
             }
@@ -343,28 +343,40 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// How a Delta log differs from every recorded version, unless gc has forgotten the version that it shows.
+    /// How a Delta log differs from the version that `main` has published; where there is none, from every recorded version, unless
+    /// gc has forgotten the one that it shows.
     fn disagreement(
         &self,
+        node: &NodeName,
+        wanted: Option<&VersionHead>,
         heads: &[&VersionHead],
         found: &TableFiles,
-        is_staged: bool,
     ) -> Result<Option<String>, Report> {
         let shown: BTreeSet<&str> = found.files.iter().map(|file| file.path.as_str()).collect();
-        for head in heads.iter().rev() {
-            let Ok(version) = catalog::load(self.ctx, &head.id) else { continue };
-            if version.files.iter().map(|file| file.path.as_str()).collect::<BTreeSet<_>>() == shown {
-                return Ok(None);
-            }
+        let shows = |head: &VersionHead| {
+            let version = catalog::load(self.ctx, &head.id);
+            // A record that cannot be read is a finding already.
+            version.map_or(true, |version| {
+                version.files.iter().map(|file| file.path.as_str()).collect::<BTreeSet<_>>() == shown
+            })
+        };
+        let is_as_wanted = match wanted {
+            Some(wanted) => shows(wanted),
+            None => heads.iter().rev().any(|head| shows(head)),
+        };
+        if is_as_wanted {
+            return Ok(None);
         }
-        let folder = self.ctx.warehouse.table_dir(&heads[0].node);
+        let folder = self.ctx.warehouse.table_dir(node);
         let foreign = found.files.iter().find(|file| !is_ours(&file.path));
         let gone = found.files.iter().find_map(|file| Some((file, damage(&folder.join(&file.path), file.bytes)?)));
-        Ok(match (foreign, gone) {
-            (Some(file), _) => Some(format!("names `{}`, which Pelton did not write", file.path)),
-            (None, Some((file, problem))) => Some(format!("names `{}`, which {problem}", file.path)),
-            (None, None) if is_staged => Some("shows what a run staged that died".to_string()),
-            (None, None) => None,
+        Ok(match (foreign, gone, wanted) {
+            (Some(file), ..) => Some(format!("names `{}`, which Pelton did not write", file.path)),
+            (None, Some((file, problem)), _) => Some(format!("names `{}`, which {problem}", file.path)),
+            (None, None, Some(wanted)) => {
+                Some(format!("does not show version {}, which `main` has published", wanted.id))
+            }
+            (None, None, None) => None,
         })
     }
 

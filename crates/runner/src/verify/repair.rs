@@ -1,14 +1,13 @@
 //! Repairs: each makes something anew from what is recorded beside it, or leaves it to the next run; none of them guesses.
 
 use super::{Became, LOST, Remedy, Verified, VerifyOptions};
-use crate::catalog;
 use crate::context::{Context, reports};
-use crate::serving;
+use crate::{logs, serving};
 use pelton_base::fail::{self, Point};
 use pelton_base::{NodeName, Report, Reports, RunId, VersionId};
-use pelton_query::{Commit, QueryError};
-use pelton_store::{RunLock, RunRecord, VersionLinks};
-use std::collections::BTreeSet;
+use pelton_query::QueryError;
+use pelton_store::{RunLock, RunRecord, VersionHead, VersionLinks};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// How many logs that could not be read a table's folder may hold beside each other.
@@ -46,10 +45,11 @@ pub(super) async fn repair(
     state.mark(lock, &lost.iter().cloned().collect::<Vec<_>>(), LOST).map_err(reports)?;
     settle(verified, Remedy::Rebuild, |_, _| Became::Marked);
 
+    let wanted = logs::wanted(ctx)?;
     for at in 0..verified.findings.len() {
         let finding = &verified.findings[at];
         let (Remedy::Commit, Some(node)) = (finding.remedy, finding.node.clone()) else { continue };
-        verified.findings[at].became = match commit(ctx, &run, &node, links, &lost).await {
+        verified.findings[at].became = match commit(ctx, &run, &node, links, (&wanted, &lost)).await {
             Ok(is_done) => {
                 if is_done {
                     Became::Repaired
@@ -92,31 +92,23 @@ fn settle(verified: &mut Verified, remedy: Remedy, became: impl Fn(Option<&NodeN
     }
 }
 
-/// Commits the version of a table that is published, else the newest that is whole; false when none is.
+/// Has the log of a table show the version that `main` has published, else the newest that is whole; false when none is.
 async fn commit(
     ctx: &Context,
     run: &RunId,
     node: &NodeName,
     links: &[VersionLinks],
-    lost: &BTreeSet<VersionId>,
+    (wanted, lost): (&BTreeMap<NodeName, VersionHead>, &BTreeSet<VersionId>),
 ) -> Result<bool, Report> {
-    let state = ctx.warehouse.state();
-    let published = state.heads("main").map_err(|error| error.report())?;
-    let published = published.iter().find(|head| head.node == *node).map(|head| &head.id);
     let whole = |id: &&VersionId| !lost.contains(*id);
     let newest = links.iter().rev().filter(|link| link.head.node == *node && link.head.delta_version.is_some());
-    let chosen = published.filter(whole).or_else(|| newest.map(|link| &link.head.id).find(whole));
+    let chosen =
+        wanted.get(node).map(|head| &head.id).filter(whole).or_else(|| newest.map(|link| &link.head.id).find(whole));
     let Some(id) = chosen else { return Ok(false) };
-    let version = catalog::load(ctx, id)?;
-    let place = ctx.warehouse.table(node);
-    let failed = |error: QueryError| error.report(&format!("the Delta log of `{node}`"));
-    if let Err(QueryError::Damaged { .. }) = ctx.engine.files(&place, None).await {
+    if let Err(QueryError::Damaged { .. }) = ctx.engine.files(&ctx.warehouse.table(node), None).await {
         put_aside(ctx.warehouse.table_dir(node).join("_delta_log"))?;
     }
-    let info = vec![("run".to_string(), run.0.clone()), ("version".to_string(), id.0.clone())];
-    let commit = Commit { schema: version.schema(), files: version.files.to_vec(), info };
-    let delta_version = ctx.engine.commit(&place, commit).await.map_err(failed)?;
-    state.set_delta_version(id, delta_version).map_err(|error| error.report())?;
+    logs::commit(ctx, run, node, id).await?;
     Ok(true)
 }
 

@@ -54,6 +54,35 @@ async fn complete_segments_move_into_the_table_once() {
 }
 
 #[tokio::test]
+async fn a_command_takes_in_everything_when_it_is_its_turn() {
+    let House { warehouse, engine, log, .. } = &house();
+    for _ in 0..65 {
+        ask(log, 1).await;
+        log.rotate().await.unwrap();
+    }
+    // Another process drains, and ends.
+    let hold = hold_drain(warehouse).unwrap().unwrap();
+    let (said, ()) = tokio::join!(drain_in_turn(engine.as_ref(), warehouse, LONG), async {
+        tokio::task::yield_now().await;
+        assert_eq!(receipts_in_table(engine), 0);
+        drop(hold);
+    });
+    assert_eq!(said, []);
+    assert!(log.segments().unwrap().is_empty(), "more than one drain takes in");
+    assert_eq!(receipts_in_table(engine), 65);
+}
+
+#[tokio::test]
+async fn a_command_does_not_wait_for_ever() {
+    let House { warehouse, engine, log, .. } = &house();
+    ask(log, 1).await;
+    log.rotate().await.unwrap();
+    let _hold = hold_drain(warehouse).unwrap().unwrap();
+    assert_eq!(drain_in_turn(engine.as_ref(), warehouse, EVERY).await, []);
+    assert_eq!(log.segments().unwrap().len(), 1, "it stays for the next one");
+}
+
+#[tokio::test]
 async fn what_a_killed_process_left_is_taken_in_and_damage_is_kept_aside() {
     let House { warehouse, engine, log, .. } = &house();
     ask(log, 3).await;
@@ -108,6 +137,7 @@ async fn a_record_that_is_not_one_holds_up_no_other() {
 }
 
 const EVERY: std::time::Duration = std::time::Duration::from_millis(1);
+const LONG: std::time::Duration = std::time::Duration::from_secs(600);
 
 #[tokio::test]
 async fn a_log_keeps_moving_into_the_table() {
@@ -234,6 +264,8 @@ async fn training_versions_lead_to_the_source_files() {
         data: Vec::new(),
         quarantine: Vec::new(),
         columns: Vec::new(),
+        is_recent: false,
+        is_outdated: false,
         repairs: Vec::new(),
     };
     state.insert_source_version(&version("s1", "payments", "source", &[], json!({})), &[file]).unwrap();

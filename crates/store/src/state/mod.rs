@@ -16,6 +16,7 @@ mod verify;
 mod versions;
 
 pub use lock::RunLock;
+pub use publications::SHOWN_ENVIRONMENT;
 pub use records::{
     Action, CheckOutcome, CheckRecord, ColumnType, Decision, MetricRecord, NodeSince, PastDecision, ProfileRecord,
     Publication, PublicationHead, Publish, Repair, RunEntry, RunRecord, SourceFile, StaleFiles, VersionHead,
@@ -158,6 +159,19 @@ impl State {
         set(&connection, "normal")?;
         let result = self.transact(&mut connection, change);
         set(&connection, "full")?;
+        result
+    }
+
+    /// As [`State::write_soon`], for what is given up when others hold the database for longer than `patience`.
+    fn write_within<T>(
+        &self,
+        patience: Duration,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let wait = |time| self.read(|connection| connection.busy_timeout(time));
+        wait(patience)?;
+        let result = self.write_soon(change);
+        wait(self.busy_timeout)?;
         result
     }
 

@@ -2,35 +2,28 @@
 
 use super::history::insert_decisions;
 use super::runs::finish;
-use super::{Decision, Failure, NodeSince, Publication, PublicationHead, Publish, State, count_at};
+use super::versions::{HEAD, head};
+use super::{Failure, NodeSince, Publication, PublicationHead, Publish, State, VersionHead, count_at};
 use crate::error::StoreError;
 use pelton_base::fail::{self, Point};
 use pelton_base::{NodeName, RunId, VersionId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 
+/// The environment whose versions the Delta logs of nodes show. Other programs read a log without knowing of environments, so it
+/// can show one of them.
+pub const SHOWN_ENVIRONMENT: &str = "main";
+
 impl State {
-    /// Replaces an environment's map and ends the run, in one transaction; gives the publication's number.
+    /// Replaces an environment's map, records what the run did with nodes, and ends the run, in one transaction; gives the
+    /// publication's number. So no publication is ever seen without the decisions that led to it.
     ///
     /// Fails with [`StoreError::Conflict`] when the environment is not at `expect` any more, and with
     /// [`StoreError::UnknownVersion`] when a version was not inserted; then nothing has changed.
     pub fn publish(&self, publish: &Publish<'_>) -> Result<i64, StoreError> {
-        let id = self.write(|db| replace(db, publish, None))?;
-        fail::after(Point::PublicationWritten);
-        Ok(id)
-    }
-
-    /// As [`State::publish`], for a publication of versions that are there already: what it did with nodes is recorded in the same
-    /// transaction, and with `restores` the publication whose state it brings back.
-    pub fn publish_existing(
-        &self,
-        publish: &Publish<'_>,
-        restores: Option<i64>,
-        decisions: &[Decision],
-    ) -> Result<i64, StoreError> {
         let id = self.write(|db| {
-            let id = replace(db, publish, restores)?;
-            insert_decisions(db, publish.run, decisions)?;
+            let id = replace(db, publish)?;
+            insert_decisions(db, publish.run, publish.decisions)?;
             Ok(id)
         })?;
         fail::after(Point::PublicationWritten);
@@ -107,6 +100,22 @@ impl State {
         })
     }
 
+    /// Versions at which [`SHOWN_ENVIRONMENT`] stands and that no Delta log shows, by node. What has no log (a view, a model) is
+    /// not among them.
+    pub fn unshown(&self) -> Result<Vec<VersionHead>, StoreError> {
+        self.read(|db| {
+            db.prepare_cached(&format!(
+                "{HEAD} join environment_nodes e on e.version = v.id
+                 where e.environment = ? and e.until is null and v.delta_version is null and v.kind <> 'model'
+                   and not exists (select 1 from version_bodies b
+                                   where b.version = v.id and json_extract(b.detail, '$.view') is not null)
+                 order by v.node"
+            ))?
+            .query_map([SHOWN_ENVIRONMENT], head)?
+            .collect()
+        })
+    }
+
     /// The environments that have a publication, by name.
     pub fn environments(&self) -> Result<Vec<String>, StoreError> {
         self.read(|db| {
@@ -118,7 +127,7 @@ impl State {
 }
 
 /// Replaces an environment's map, and ends the run.
-fn replace(db: &Connection, publish: &Publish<'_>, restores: Option<i64>) -> Result<i64, Failure> {
+fn replace(db: &Connection, publish: &Publish<'_>) -> Result<i64, Failure> {
     let found = current_id(db, publish.environment)?;
     if found != publish.expect {
         let environment = publish.environment.to_string();
@@ -129,7 +138,7 @@ fn replace(db: &Connection, publish: &Publish<'_>, restores: Option<i64>) -> Res
             "insert into publications (environment, run, at_us, nodes, restores) values (?, ?, ?, ?, ?) returning id",
         )?
         .query_row(
-            params![publish.environment, publish.run.0, publish.at_us, publish.nodes.len() as i64, restores],
+            params![publish.environment, publish.run.0, publish.at_us, publish.nodes.len() as i64, publish.restores],
             |row| row.get(0),
         )?;
     let before = nodes_now(db, publish.environment)?;
@@ -144,12 +153,17 @@ fn replace(db: &Connection, publish: &Publish<'_>, restores: Option<i64>) -> Res
     let mut known = db.prepare_cached("select 1 from versions where id = ? and node = ?")?;
     let mut begin =
         db.prepare_cached("insert into environment_nodes (environment, node, since, version) values (?, ?, ?, ?)")?;
+    // A log that showed the version before another one was published does not any more.
+    let mut unshow = db.prepare_cached("update versions set delta_version = null where id = ?")?;
     for (node, version) in publish.nodes {
         if before.get(node) != Some(version) {
             if !known.exists([&version.0, node.as_str()])? {
                 return Err(StoreError::UnknownVersion { version: version.0.clone() }.into());
             }
             begin.execute(params![publish.environment, node.as_str(), id, version.0])?;
+            if publish.environment == SHOWN_ENVIRONMENT {
+                unshow.execute([&version.0])?;
+            }
         }
     }
     StoreError::at(Point::PublicationWrite, || format!("publish `{}`", publish.environment))?;

@@ -1,6 +1,6 @@
 //! What the state database holds, as values.
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use pelton_base::{Digest, NodeName, RunId, VersionId};
 use pelton_query::{DataFile, types};
 use serde::{Deserialize, Serialize};
@@ -57,15 +57,19 @@ impl ColumnType {
         schema.fields().iter().map(column).collect()
     }
 
-    /// The schema of columns; all fields may be null.
+    /// The schema of columns that were made by [`ColumnType::of`] or belong to a version; all fields may be null.
     pub fn schema(columns: &[ColumnType]) -> SchemaRef {
+        Self::try_schema(columns).expect("types are names of types: what a database holds is looked at when it is read")
+    }
+
+    /// The schema of columns of any origin; fails with what is wrong with a type.
+    pub fn try_schema(columns: &[ColumnType]) -> Result<SchemaRef, String> {
         let field = |column: &ColumnType| {
-            // The names were written by `types::name`; one that does not read back is from a later Pelton, whose database
-            // this program refuses to open.
-            let data_type = types::parse(&column.data_type).unwrap_or(DataType::Utf8);
-            Field::new(&column.name, data_type, true)
+            let data_type =
+                types::parse(&column.data_type).map_err(|why| format!("column `{}`: {why}", column.name))?;
+            Ok(Field::new(&column.name, data_type, true))
         };
-        Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+        Ok(Arc::new(Schema::new(columns.iter().map(field).collect::<Result<Vec<_>, String>>()?)))
     }
 }
 
@@ -88,7 +92,7 @@ pub struct VersionRecord {
     pub built_at_us: i64,
     /// Its columns.
     pub columns: Vec<ColumnType>,
-    /// Number of rows.
+    /// Number of rows; 0 of a view, see [`VersionRecord::rows_known`].
     pub rows: u64,
     /// Size of its files in bytes.
     pub bytes: u64,
@@ -112,6 +116,16 @@ impl VersionRecord {
     /// The columns as a schema; all fields may be null.
     pub fn schema(&self) -> SchemaRef {
         ColumnType::schema(&self.columns)
+    }
+
+    /// Whether it is a view: a SELECT in place, that stores no rows.
+    pub fn is_view(&self) -> bool {
+        self.detail.get("view").is_some()
+    }
+
+    /// How many rows there are; `None` of a view, whose rows nobody counted.
+    pub fn rows_known(&self) -> Option<u64> {
+        (!self.is_view()).then_some(self.rows)
     }
 
     /// The part that is read without the file lists.
@@ -150,7 +164,7 @@ pub struct VersionHead {
     pub digest: Digest,
     /// When it was built, microseconds since the epoch.
     pub built_at_us: i64,
-    /// Number of rows.
+    /// Number of rows; 0 of a view, see [`VersionRecord::rows_known`].
     pub rows: u64,
     /// Size of its files in bytes.
     pub bytes: u64,
@@ -160,6 +174,13 @@ pub struct VersionHead {
     pub quarantined: u64,
     /// How many rows a declared rule dropped.
     pub dropped: u64,
+}
+
+impl VersionHead {
+    /// As [`VersionRecord::rows_known`]: of tables, views alone have no Delta table.
+    pub fn rows_known(&self) -> Option<u64> {
+        (self.kind != "table" || self.delta_version.is_some()).then_some(self.rows)
+    }
 }
 
 /// A file that a source's version has taken in.
@@ -187,6 +208,12 @@ pub struct SourceFile {
     pub quarantine: Vec<DataFile>,
     /// The columns found in it.
     pub columns: Vec<ColumnType>,
+    /// Whether it was modified so shortly before it was read that a later change may have the same time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_recent: bool,
+    /// Whether its rows may not be those that reading it now would give: it was gone when settings, types or other files changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_outdated: bool,
     /// Rows of its quarantine that were taken in after all; they count as rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repairs: Vec<Repair>,
@@ -216,6 +243,10 @@ pub struct Publish<'a> {
     pub nodes: &'a BTreeMap<NodeName, VersionId>,
     /// The environment's publication that the run began with; `None` when it had none.
     pub expect: Option<i64>,
+    /// The publication whose state comes back, when this is a rollback.
+    pub restores: Option<i64>,
+    /// What the run did with nodes, as far as it was not recorded before.
+    pub decisions: &'a [Decision],
 }
 
 /// A state of an environment: what stood at which version.
@@ -334,6 +365,8 @@ words! {
         Restored = "restored",
         /// It left the environment.
         Removed = "removed",
+        /// Nothing was done with it, because the command was refused.
+        Refused = "refused",
     }
 }
 
@@ -354,7 +387,7 @@ words! {
 /// What a run did with a node, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
-    /// The node.
+    /// The node; an empty name when it is about the run as a whole.
     pub node: NodeName,
     /// What was done.
     pub action: Action,

@@ -95,12 +95,18 @@ impl State {
     }
 }
 
-/// Every digest that a version's detail names anywhere: its artifacts, whatever they are called.
+/// Digests in a version's detail that are no artifacts: of how files are read, and of what a model was trained on.
+const NO_ARTIFACTS: [&str; 2] = ["settings", "training"];
+
+/// Every other digest that a version's detail names anywhere: its artifacts, whatever they are called.
 fn digests(value: &Value, found: &mut Vec<Digest>) {
     match value {
         Value::String(text) => found.extend(Digest::parse(text)),
         Value::Array(items) => items.iter().for_each(|item| digests(item, found)),
-        Value::Object(fields) => fields.values().for_each(|item| digests(item, found)),
+        Value::Object(fields) => {
+            let named = fields.iter().filter(|(name, _)| !NO_ARTIFACTS.contains(&name.as_str()));
+            named.for_each(|(_, item)| digests(item, found));
+        }
         _ => {}
     }
 }

@@ -1,28 +1,42 @@
 //! Runs, and the files they have under way.
 
-use super::{Failure, RunEntry, RunLock, RunRecord, StaleFiles, State, VersionRecord, json, json_at};
+use super::history::insert_decisions;
+use super::versions::{HEAD, head};
+use super::{
+    Decision, Failure, RunEntry, RunLock, RunRecord, StaleFiles, State, VersionHead, VersionRecord, json, json_at,
+};
 use crate::error::StoreError;
-use pelton_base::{NodeName, RunId};
+use pelton_base::{NodeName, RunId, VersionId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 impl State {
     /// Records that a run begins.
     pub fn begin_run(&self, run: &RunRecord) -> Result<(), StoreError> {
-        self.write_soon(|db| {
-            db.prepare_cached(
-                "insert into runs (id, environment, command, pid, started_at_us) values (?, ?, ?, ?, ?)",
-            )?
-            .execute(params![run.id.0, run.environment, run.command, run.pid, run.started_at_us])?;
-            Ok(())
-        })
+        self.write_soon(|db| Ok(begin(db, run)?))
     }
 
     /// Records what a run is about, until [`State::finish_run`] records how it ended.
     pub fn note_run(&self, run: &RunId, about: &Value) -> Result<(), StoreError> {
-        self.write_soon(|db| {
-            db.prepare_cached("update runs set summary = ? where id = ?")?.execute(params![json(about), run.0])?;
-            Ok(())
+        self.write_soon(|db| Ok(note(db, run, about)?))
+    }
+
+    /// Records a command that was refused before it began anything: a run that did nothing, and a decision for each node that the
+    /// refusal is about. Waits for other writers no longer than `patience`, because whoever was refused is told anyway.
+    pub fn record_refusal(
+        &self,
+        run: &RunRecord,
+        decisions: &[Decision],
+        summary: &Value,
+        patience: Duration,
+    ) -> Result<(), StoreError> {
+        self.write_within(patience, |db| {
+            begin(db, run)?;
+            insert_decisions(db, &run.id, decisions)?;
+            finish(db, &run.id, run.started_at_us, "nothing", None)?;
+            Ok(note(db, &run.id, summary)?)
         })
     }
 
@@ -32,6 +46,30 @@ impl State {
             db.prepare_cached("select node from versions where run = ? order by seq")?
                 .query_map([&run.0], |row| Ok(NodeName::new(row.get_ref(0)?.as_str()?)))?
                 .collect()
+        })
+    }
+
+    /// The versions that a run recorded, by node; of a node with several, the newest.
+    pub fn versions_built_in(&self, run: &RunId) -> Result<BTreeMap<NodeName, VersionId>, StoreError> {
+        self.read(|db| {
+            db.prepare_cached("select node, id from versions where run = ? order by seq")?
+                .query_map([&run.0], |row| Ok((NodeName::new(row.get_ref(0)?.as_str()?), VersionId(row.get(1)?))))?
+                .collect()
+        })
+    }
+
+    /// The versions that runs of an environment recorded since one of its runs last ended well, oldest first: what is newer than its
+    /// publication and not in it.
+    pub fn versions_of_failed_runs(&self, environment: &str) -> Result<Vec<VersionHead>, StoreError> {
+        self.read(|db| {
+            db.prepare_cached(&format!(
+                "{HEAD} join runs r on r.id = v.run
+                 where r.environment = ?1 and r.seq > coalesce(
+                     (select max(seq) from runs where environment = ?1 and outcome in ('published', 'nothing')), 0)
+                 order by v.seq"
+            ))?
+            .query_map([environment], head)?
+            .collect()
         })
     }
 
@@ -47,8 +85,7 @@ impl State {
     ) -> Result<(), StoreError> {
         self.write(|db| {
             finish(db, run, at_us, outcome, publication)?;
-            db.prepare_cached("update runs set summary = ? where id = ?")?.execute(params![json(summary), run.0])?;
-            Ok(())
+            Ok(note(db, run, summary)?)
         })
     }
 
@@ -108,6 +145,17 @@ impl State {
                 .collect()
         })
     }
+}
+
+fn begin(db: &Connection, run: &RunRecord) -> rusqlite::Result<()> {
+    db.prepare_cached("insert into runs (id, environment, command, pid, started_at_us) values (?, ?, ?, ?, ?)")?
+        .execute(params![run.id.0, run.environment, run.command, run.pid, run.started_at_us])?;
+    Ok(())
+}
+
+fn note(db: &Connection, run: &RunId, summary: &Value) -> rusqlite::Result<()> {
+    db.prepare_cached("update runs set summary = ? where id = ?")?.execute(params![json(summary), run.0])?;
+    Ok(())
 }
 
 /// Forgets what was staged for a version, in the transaction that inserts it.

@@ -24,6 +24,8 @@ pub(crate) const FORMAT: i64 = STEPS.len() as i64;
 /// - `checks` and `staging` name versions that may never be inserted: the failed ones.
 /// - `check_passes` has a row for each check, as a digest of all that it asks, that a version need not be asked again.
 /// - `profiles` are what anomaly and freshness checks measured of versions; `column_name` is empty for a statistic of the whole table.
+/// - `versions.delta_version` is the newest commit of the node's Delta log that showed the version; null when none does, and from a
+///   publication of the version until its commit. Until format 5 a log showed what was built last, so what is published is shown anew.
 /// - `checks.fact` says what a check found that is not about single rows.
 const STEPS: &[&str] = &[
     "
@@ -166,6 +168,12 @@ const STEPS: &[&str] = &[
 ",
     "
     alter table checks add column fact text;
+",
+    "
+    update versions set delta_version = null
+    where delta_version < (select max(other.delta_version) from versions other where other.node = versions.node)
+      and exists (select 1 from environment_nodes e
+                  where e.environment = 'main' and e.version = versions.id and e.until is null);
 ",
 ];
 

@@ -50,11 +50,4 @@ impl State {
             Ok(())
         })
     }
-
-    /// The folders in which runs have files under way.
-    pub fn staged_folders(&self) -> Result<Vec<String>, StoreError> {
-        self.read(|db| {
-            db.prepare_cached("select distinct folder from staging")?.query_map([], |row| row.get(0))?.collect()
-        })
-    }
 }

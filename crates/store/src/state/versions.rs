@@ -1,7 +1,10 @@
 //! Versions of nodes, and the files that sources have taken in.
 
 use super::runs::settle_staging;
-use super::{SourceFile, State, VersionHead, VersionRecord, blob, blob_at, count, count_at, digest_at, json, json_at};
+use super::{
+    ColumnType, SourceFile, State, VersionHead, VersionRecord, blob, blob_at, count, count_at, digest_at, json,
+    json_at, unreadable,
+};
 use crate::error::StoreError;
 use pelton_base::{Digest, NodeName, RunId, VersionId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -61,9 +64,9 @@ impl State {
         })
     }
 
-    /// Records that a version was committed to its Delta table.
+    /// Records that a node's Delta log shows a version. What is lost of it is found out by committing again.
     pub fn set_delta_version(&self, version: &VersionId, delta_version: i64) -> Result<(), StoreError> {
-        self.write(|db| {
+        self.write_soon(|db| {
             let changed = db
                 .prepare_cached("update versions set delta_version = ? where id = ?")?
                 .execute(params![delta_version, version.0])?;
@@ -75,6 +78,15 @@ impl State {
     pub fn version(&self, version: &VersionId) -> Result<Option<VersionRecord>, StoreError> {
         self.read(|db| {
             db.prepare_cached(&format!("{RECORD} where v.id = ?"))?.query_row([&version.0], record).optional()
+        })
+    }
+
+    /// The columns of a version, without what else belongs to it.
+    pub fn columns_of(&self, version: &VersionId) -> Result<Option<Vec<ColumnType>>, StoreError> {
+        self.read(|db| {
+            db.prepare_cached("select columns from version_bodies where version = ?")?
+                .query_row([&version.0], |row| json_at(row, 0))
+                .optional()
         })
     }
 
@@ -201,6 +213,9 @@ pub(super) fn head(row: &Row<'_>) -> rusqlite::Result<VersionHead> {
 
 fn record(row: &Row<'_>) -> rusqlite::Result<VersionRecord> {
     let head = head(row)?;
+    let columns: Vec<ColumnType> = json_at(row, 12)?;
+    // A type that nobody can read must not become another one: the rows would be taken for what they are not.
+    ColumnType::try_schema(&columns).map_err(|why| unreadable(12, why))?;
     Ok(VersionRecord {
         id: head.id,
         node: head.node,
@@ -209,7 +224,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<VersionRecord> {
         fingerprint: head.fingerprint,
         digest: head.digest,
         built_at_us: head.built_at_us,
-        columns: json_at(row, 12)?,
+        columns,
         rows: head.rows,
         bytes: head.bytes,
         delta_version: head.delta_version,

@@ -73,6 +73,25 @@ fn the_sample_has_the_digest_that_the_reference_program_computes() {
     assert_eq!(digest(&[sample()]), "759cfcda90be12838ab796bfcc0f3a06");
 }
 
+/// As the reference program says.
+#[test]
+fn names_of_fields_that_need_quotes_have_them_in_the_digest() {
+    let schema = schema(&[
+        ("id", "bigint"),
+        ("attrs", r#"struct<"first name" text, "a,""b" int, "" boolean, plain(x) bigint>"#),
+    ]);
+    let DataType::Struct(fields) = schema.field(1).data_type() else { unreachable!() };
+    let values: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(vec!["Ann"])),
+        Arc::new(Int32Array::from(vec![7])),
+        Arc::new(BooleanArray::from(vec![true])),
+        Arc::new(Int64Array::from(vec![None])),
+    ];
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(Int64Array::from(vec![1])), Arc::new(StructArray::new(fields.clone(), values, None))];
+    assert_eq!(digest(&[RecordBatch::try_new(schema, columns).unwrap()]), "3893f7684c094d27f6876f64ea65e7dd");
+}
+
 #[test]
 fn every_value_and_every_name_counts() {
     let rows = sample();

@@ -13,7 +13,17 @@ fn nodes(pairs: &[(&str, &str)]) -> BTreeMap<NodeName, VersionId> {
 fn publish(warehouse: &Warehouse, environment: &str, run: &RunId, map: &[(&str, &str)]) -> i64 {
     let state = warehouse.state();
     let expect = state.current_id(environment).unwrap();
-    state.publish(&Publish { environment, run, at_us: 5_000, nodes: &nodes(map), expect }).unwrap()
+    state
+        .publish(&Publish {
+            environment,
+            run,
+            at_us: 5_000,
+            nodes: &nodes(map),
+            expect,
+            restores: None,
+            decisions: &[],
+        })
+        .unwrap()
 }
 
 #[test]
@@ -33,13 +43,14 @@ fn a_rollback_is_a_publication_with_decisions_in_one_transaction() {
         reason: "publication 2 was rolled back to 1".into(),
         detail: json!({}),
     };
-    let stale = Publish { environment: "main", run: &back, at_us: 6_000, nodes: &map, expect: Some(first) };
-    let error = state.publish_existing(&stale, Some(first), std::slice::from_ref(&decision)).unwrap_err();
+    let (expect, restores, decisions) = (Some(first), Some(first), std::slice::from_ref(&decision));
+    let stale = Publish { environment: "main", run: &back, at_us: 6_000, nodes: &map, expect, restores, decisions };
+    let error = state.publish(&stale).unwrap_err();
     assert_eq!(error.report().code, "publication-conflict");
     assert_eq!(state.decisions(&back).unwrap(), [], "nothing is recorded of what did not happen");
 
     let publish = Publish { expect: Some(second), ..stale };
-    let third = state.publish_existing(&publish, Some(first), std::slice::from_ref(&decision)).unwrap();
+    let third = state.publish(&publish).unwrap();
     let current = state.current("main").unwrap().unwrap();
     assert_eq!((current.id, current.restores, &current.nodes), (third, Some(first), &map));
     assert_eq!(state.decisions(&back).unwrap(), [decision]);
@@ -74,6 +85,36 @@ fn since_says_when_a_node_came_to_its_version_or_left() {
 }
 
 #[test]
+fn what_main_published_waits_to_be_shown_until_its_log_does() {
+    let (_folder, warehouse) = warehouse();
+    let state = warehouse.state();
+    let run = run(&warehouse, "r1");
+    let unshown = || -> Vec<String> { state.unshown().unwrap().into_iter().map(|head| head.id.0).collect() };
+    let show = |id: &str, delta_version| state.set_delta_version(&VersionId(id.into()), delta_version).unwrap();
+    for (node, id) in [("a", "a1"), ("a", "a2"), ("b", "b1")] {
+        state.insert_version(&version(&run, node, id)).unwrap();
+    }
+    let view = VersionRecord { detail: json!({"view": "select 1"}), ..version(&run, "v", "v1") };
+    let model = VersionRecord { kind: "model".into(), ..version(&run, "m", "m1") };
+    state.insert_versions(&[view, model]).unwrap();
+    publish(&warehouse, "try", &run, &[("a", "a2")]);
+    assert_eq!(unshown(), Vec::<String>::new(), "other environments are nobody else's business");
+    let rest = [("b", "b1"), ("m", "m1"), ("v", "v1")];
+    publish(&warehouse, "main", &run, &[&[("a", "a1")][..], &rest].concat());
+    assert_eq!(unshown(), ["a1", "b1"], "a view and a model have no log");
+    show("a1", 0);
+    show("b1", 0);
+    assert_eq!(unshown(), Vec::<String>::new());
+    publish(&warehouse, "main", &run, &[&[("a", "a2")][..], &rest].concat());
+    assert_eq!(unshown(), ["a2"], "what did not change is shown already");
+    show("a2", 1);
+    publish(&warehouse, "main", &run, &[&[("a", "a1")][..], &rest].concat());
+    assert_eq!(unshown(), ["a1"], "what comes back was shown once, and is not now");
+    show("a1", 2);
+    assert_eq!(unshown(), Vec::<String>::new());
+}
+
+#[test]
 fn a_rollback_writes_what_differs_and_not_the_whole_map() {
     let (_folder, warehouse) = warehouse();
     let state = warehouse.state();
@@ -88,8 +129,8 @@ fn a_rollback_writes_what_differs_and_not_the_whole_map() {
         .collect();
     let publish = |nodes: &BTreeMap<NodeName, VersionId>, restores| {
         let expect = state.current_id("main").unwrap();
-        let publish = Publish { environment: "main", run: &run, at_us: 1, nodes, expect };
-        state.publish_existing(&publish, restores, &[]).unwrap()
+        let publish = Publish { environment: "main", run: &run, at_us: 1, nodes, expect, restores, decisions: &[] };
+        state.publish(&publish).unwrap()
     };
     let first = publish(&both[0], None);
     // One changed node in a large environment: the work is in proportion to what changed.

@@ -7,6 +7,7 @@ use pelton_query::DataFile;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 fn nodes(pairs: &[(&str, &str)]) -> BTreeMap<NodeName, VersionId> {
     pairs.iter().map(|(node, version)| (NodeName::new(node), VersionId((*version).into()))).collect()
@@ -19,7 +20,9 @@ fn publish(
     expect: Option<i64>,
     map: &[(&str, &str)],
 ) -> Result<i64, StoreError> {
-    warehouse.state().publish(&Publish { environment, run, at_us: 5_000, nodes: &nodes(map), expect })
+    let nodes = nodes(map);
+    let publish = Publish { environment, run, at_us: 5_000, nodes: &nodes, expect, restores: None, decisions: &[] };
+    warehouse.state().publish(&publish)
 }
 
 #[test]
@@ -39,6 +42,23 @@ fn a_run_comes_back_with_how_it_ended() {
     assert!(state.run(&unknown).unwrap().is_none());
     let error = state.finish_run(&unknown, 1, "failed", None, &json!(null)).unwrap_err();
     assert!(matches!(error, StoreError::UnknownRun { .. }), "{error:?}");
+}
+
+#[test]
+fn a_type_that_cannot_be_read_is_damage_and_no_other_type() {
+    let (_folder, warehouse) = warehouse();
+    let state = warehouse.state();
+    let mut wrong = version(&run(&warehouse, "r1"), "orders", "v1");
+    wrong.columns[1].data_type = "struct<a>".into();
+    state.insert_version(&wrong).unwrap();
+    let error = state.version(&wrong.id).unwrap_err();
+    assert!(matches!(&error, StoreError::DamagedState { reason, .. } if reason.contains("`tags`")), "{error:?}");
+
+    let mut quoted = version(&wrong.run, "orders", "v2");
+    quoted.columns[1].data_type = "struct<\"first name\" text, \"a,b\" bigint[]>".into();
+    state.insert_version(&quoted).unwrap();
+    let read = state.version(&quoted.id).unwrap().unwrap();
+    assert_eq!(ColumnType::of(&read.schema()), quoted.columns);
 }
 
 #[test]
@@ -90,6 +110,8 @@ fn ten_thousand_source_files_come_back() {
             data: vec![data(i)],
             quarantine: vec![],
             columns: vec![ColumnType { name: "id".into(), data_type: "bigint".into() }],
+            is_recent: false,
+            is_outdated: false,
             repairs: Vec::new(),
         })
         .collect();
@@ -168,10 +190,6 @@ fn ten_thousand_heads_are_read_in_one_query() {
     for version in &versions {
         map.insert(version.node.clone(), version.id.clone());
     }
-    let id = state.publish(&Publish { environment: "main", run: &run, at_us: 1, nodes: &map, expect: None }).unwrap();
-    assert_eq!(state.heads("main").unwrap().len(), 10_000);
-    assert_eq!(state.publication(id).unwrap().unwrap().nodes, map);
-
     let decisions: Vec<_> = versions
         .iter()
         .map(|version| Decision {
@@ -181,8 +199,50 @@ fn ten_thousand_heads_are_read_in_one_query() {
             detail: json!(null),
         })
         .collect();
-    state.record_decisions(&run, &decisions).unwrap();
-    assert_eq!(state.decisions(&run).unwrap(), decisions);
+    let (noted, rest) = decisions.split_at(5_000);
+    state.record_decisions(&run, noted).unwrap();
+    let (expect, restores) = (None, None);
+    let publish = Publish { environment: "main", run: &run, at_us: 1, nodes: &map, expect, restores, decisions: rest };
+    let id = state.publish(&publish).unwrap();
+    assert_eq!(state.heads("main").unwrap().len(), 10_000);
+    assert_eq!(state.publication(id).unwrap().unwrap().nodes, map);
+    assert_eq!(state.decisions(&run).unwrap(), decisions, "those of the publication follow those noted before it");
+}
+
+#[test]
+fn a_refusal_is_a_run_that_did_nothing_with_its_decisions_and_is_given_up_when_somebody_writes() {
+    let (folder, warehouse) = warehouse();
+    let state = warehouse.state();
+    let record = |id: &str| RunRecord {
+        id: RunId(id.into()),
+        environment: "main".into(),
+        started_at_us: 4_000,
+        command: "pelton publish try".into(),
+        pid: 7,
+    };
+    let decisions = [Decision {
+        node: NodeName::new("a"),
+        action: Action::Refused,
+        reason: "it is newer in `main`".into(),
+        detail: json!({"code": "environment-moved"}),
+    }];
+    let summary = json!({"refused": "environment-moved"});
+    state.record_refusal(&record("r1"), &decisions, &summary, Duration::ZERO).unwrap();
+    let entry = state.run(&RunId("r1".into())).unwrap().unwrap();
+    assert_eq!(
+        (entry.outcome.as_deref(), entry.finished_at_us, entry.summary),
+        (Some("nothing"), Some(4_000), summary)
+    );
+    assert_eq!(state.decisions(&RunId("r1".into())).unwrap(), decisions);
+
+    let other = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
+    other.execute_batch("begin immediate").unwrap();
+    let began = Instant::now();
+    let error = state.record_refusal(&record("r2"), &decisions, &json!(null), Duration::from_millis(20)).unwrap_err();
+    assert_eq!(error.report().code, "state-locked");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}: the patience of others was used", began.elapsed());
+    other.execute_batch("rollback").unwrap();
+    assert_eq!(state.run(&RunId("r2".into())).unwrap(), None);
 }
 
 #[test]
@@ -244,10 +304,10 @@ fn decisions_checks_and_metrics_come_back() {
     let stopped = CheckRecord { version: Some(a(2)), ..check(None, CheckOutcome::Failed) };
     state.record_checks(&r1, &[stopped]).unwrap();
     assert_eq!(history("main", 4, 9), [(1, 10.0), (4, 33.0)]);
-    // How many rows a committed version has is known without having been measured.
-    let mut unmeasured = super::version(&r1, "a", "a5");
-    unmeasured.delta_version = Some(1);
-    state.insert_version(&unmeasured).unwrap();
+    // How many rows a stored version has is known without having been measured; those of a view are not counted.
+    state.insert_version(&super::version(&r1, "a", "a5")).unwrap();
+    let view = VersionRecord { detail: json!({"view": "select 1"}), ..super::version(&r1, "a", "a6") };
+    state.insert_version(&view).unwrap();
     assert_eq!(history("main", 4, 9), [(1, 10.0), (4, 33.0), (2_000, 10.0)]);
 
     let metric = |name: &str, value| MetricRecord {
@@ -312,4 +372,28 @@ fn first_openings_at_the_same_time_all_succeed() {
             opened.join().unwrap().unwrap();
         }
     });
+}
+
+#[test]
+fn versions_of_failed_runs_are_those_since_the_last_run_that_ended_well() {
+    let (_folder, warehouse) = warehouse();
+    let state = warehouse.state();
+    let recorded = || -> Vec<String> {
+        state.versions_of_failed_runs("main").unwrap().into_iter().map(|head| head.id.0).collect()
+    };
+    let insert = |run: &RunId, node: &str, id: &str| state.insert_version(&version(run, node, id)).unwrap();
+    let one = run(&warehouse, "r1");
+    insert(&one, "orders", "v1");
+    state.finish_run(&one, 9_000, "failed", None, &json!(null)).unwrap();
+    let two = run(&warehouse, "r2");
+    insert(&two, "orders", "v2");
+    assert_eq!(recorded(), ["v1", "v2"], "one failed, one was killed");
+    assert_eq!(state.versions_of_failed_runs("staging").unwrap(), []);
+    state.finish_run(&two, 9_000, "nothing", None, &json!(null)).unwrap();
+    assert_eq!(recorded(), Vec::<String>::new());
+    let three = run(&warehouse, "r3");
+    insert(&three, "orders", "v3");
+    insert(&three, "spend", "v4");
+    assert_eq!(recorded(), ["v3", "v4"]);
+    assert_eq!(state.versions_built_in(&three).unwrap(), nodes(&[("orders", "v3"), ("spend", "v4")]));
 }

@@ -38,6 +38,8 @@ fn what_runs_did_can_be_read_as_tables() {
         data: vec![],
         quarantine: vec![],
         columns: vec![],
+        is_recent: false,
+        is_outdated: false,
         repairs: Vec::new(),
     };
     for id in ["v1", "v2"] {
@@ -46,9 +48,12 @@ fn what_runs_did_can_be_read_as_tables() {
     let node = NodeName::new("raw");
     let decision =
         Decision { node: node.clone(), action: Action::Built, reason: "first run".into(), detail: json!({}) };
-    state.record_decisions(&run, &[decision]).unwrap();
+    let of_the_run = Decision { node: NodeName::new(""), ..decision.clone() };
+    let (decisions, expect, restores) = ([decision, of_the_run], None, None);
     let nodes = BTreeMap::from([(node, version(&run, "raw", "v2").id)]);
-    state.publish(&Publish { environment: "main", run: &run, at_us: 5_000, nodes: &nodes, expect: None }).unwrap();
+    let decisions = decisions.as_slice();
+    let publish = Publish { environment: "main", run: &run, at_us: 5_000, nodes: &nodes, expect, restores, decisions };
+    state.publish(&publish).unwrap();
 
     let rows = |name: &str| -> usize {
         let (_, batches) = state.system_table(name).unwrap().unwrap();
@@ -60,7 +65,7 @@ fn what_runs_did_can_be_read_as_tables() {
         ("versions", 2),
         ("publications", 1),
         ("environments", 1),
-        ("decisions", 1),
+        ("decisions", 2),
         ("checks", 0),
         ("profiles", 0),
         ("metrics", 0),
@@ -72,6 +77,8 @@ fn what_runs_did_can_be_read_as_tables() {
     let time = |name: &str| runs[0].column_by_name(name).unwrap().as_primitive::<TimestampMicrosecondType>().value(0);
     assert_eq!((time("started_at"), time("finished_at")), (1_000, 5_000));
     assert_eq!(runs[0].column_by_name("outcome").unwrap().as_string::<i32>().value(0), "published");
+    let (_, decisions) = state.system_table("decisions").unwrap().unwrap();
+    assert_eq!(decisions[0].column_by_name("node").unwrap().null_count(), 1, "one is about the run as a whole");
     let (_, sources) = state.system_table("sources").unwrap().unwrap();
     assert_eq!(sources[0].column_by_name("version").unwrap().as_string::<i32>().value(0), "v2");
     let (_, versions) = state.system_table("versions").unwrap().unwrap();

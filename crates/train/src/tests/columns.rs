@@ -80,6 +80,35 @@ fn an_entity_is_asked_for_though_it_is_the_key() {
 }
 
 #[test]
+fn a_key_that_is_asked_for_anyway_is_not_asked_for_twice() {
+    let beside = |key: &[&str], derive: &[(&str, &str)]| {
+        let mut model = model();
+        model.key = key.iter().map(|name| spanned(name.to_string(), "target")).collect();
+        model.derive = derive.iter().map(|(name, sql)| self::derived(name, sql)).collect();
+        let fields: Vec<(&str, DataType)> = derive.iter().map(|(name, _)| (*name, DataType::Float64)).collect();
+        let columns = plan_columns(&node(model), &wide_select(), &[activity()], &schema(&fields)).unwrap();
+        columns.key_beside_request().map(|field| field.name().clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(beside(&["id"], &[]), ["id"]);
+    assert_eq!(beside(&["customer_id"], &[]), [""; 0]);
+    assert_eq!(beside(&["customer_id", "at", "id"], &[]), ["id"]);
+    assert_eq!(beside(&["id"], &[("parity", "id % 2")]), [""; 0]);
+}
+
+#[test]
+fn the_answer_is_known_from_the_type_of_the_target() {
+    let answer = |task: Task, target: &str| {
+        let mut model = model();
+        (model.task, model.target) = (task, spanned(target.into(), "is_fraud"));
+        model.learner.clear();
+        names(&plan_columns(&node(model), &select(), &[], &schema(&[])).unwrap().answer).join(" ")
+    };
+    assert_eq!(answer(Task::Classification, "is_fraud"), "prediction score");
+    assert_eq!(answer(Task::Classification, "channel"), "prediction score probabilities");
+    assert_eq!(answer(Task::Regression, "amount"), "prediction");
+}
+
+#[test]
 fn all_mistakes_in_columns_are_found_at_once() {
     let mut model = model();
     model.target = spanned("is_frod".into(), "is_fraud");

@@ -3,17 +3,21 @@
 //! A scene is a small project with a warehouse and a command. Its calm run says how often it passes each failpoint, and what is
 //! published then. The campaign has the command die at such moments, and at random times, while a reader looks at the warehouse all
 //! the time; then the command is given again, and gc. In the end the published digests are those of the calm run, every file
-//! belongs to somebody, and the reader saw nothing but the state before and the state after.
+//! belongs to somebody, every node has its decision, and the reader saw nothing but the state before and the state after. In one scene
+//! another process reads the rows of two tables that are always published together ([`rows`]).
 //!
 //! `PELTON_CRASH_SEED` repeats a campaign, `PELTON_CRASH_RUNS` says how many kills it has, `PELTON_CRASH_SCENE` takes one scene.
 
-mod owned;
+pub(crate) mod owned;
 mod reader;
+pub(crate) mod rows;
 pub(crate) mod scenes;
 
 use crate::program::{PELTON, pelton, stderr, stdout};
+use owned::Showing;
 use pelton_base::{Seed, fail};
 use reader::{Published, Reader};
+use rows::RowReader;
 use scenes::{SCENES, Scene};
 use std::collections::BTreeSet;
 use std::fs;
@@ -97,6 +101,7 @@ impl Calm {
         }
         let after = Published::read(folder.path()).unwrap_or_default();
         scene.check(folder.path());
+        scene.check_calm(folder.path());
         Calm { before, after, moments, took }
     }
 }
@@ -160,6 +165,7 @@ fn kill(scene: &Scene, template: &Path, calm: &Calm, death: &Death, goes_back: b
     copy(template, folder.path());
     let what = format!("scene {}, {death:?}, goes back: {goes_back}, PELTON_CRASH_SEED={seed}", scene.name);
     let reader = Reader::start(folder.path(), vec![calm.before.clone(), calm.after.clone()]);
+    let rows = scene.has_stamps.then(|| RowReader::start(folder.path(), rows::STAMPS));
     match death {
         Death::At(name, nth) => {
             let (status, said) = scene.command(folder.path(), &[("PELTON_FAILPOINT", &format!("{name}=abort@{nth}"))]);
@@ -186,8 +192,13 @@ fn kill(scene: &Scene, template: &Path, calm: &Calm, death: &Death, goes_back: b
     assert_eq!(found.digests, wanted.digests, "{what}: something else is published than without the kill");
     scene.check(folder.path());
     reader.stop(&what);
-    let logs = owned::unrecorded_logs(&folder.path().join("warehouse"));
-    assert_eq!(logs, Vec::<String>::new(), "{what}: Delta logs that are at no recorded version");
+    if let Some(rows) = rows {
+        rows.stop(&what);
+    }
+    let warehouse = folder.path().join("warehouse");
+    let logs = owned::wrong_logs(&warehouse, Showing::Now);
+    assert_eq!(logs, Vec::<String>::new(), "{what}: Delta logs that do not show what is published");
+    assert_eq!(owned::undecided(&warehouse), Vec::<String>::new(), "{what}: nodes that nothing was decided about");
 
     // Readers of the predictions keep files that were merged for an hour.
     age(&folder.path().join("warehouse/tables/pelton_predictions/_delta_log"));

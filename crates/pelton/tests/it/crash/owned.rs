@@ -10,7 +10,7 @@ use std::path::Path;
 const ITS_OWN: &[&str] = &["state.db", "state.db-wal", "state.db-shm", "run.lock", "types", "log/drain.lock"];
 
 /// Paths and sizes of a list of files as the state database keeps it; the lists of the campaign are too short to be compressed.
-pub(super) fn files(list: &[u8]) -> Vec<(String, u64)> {
+pub(crate) fn files(list: &[u8]) -> Vec<(String, u64)> {
     let list: Value = serde_json::from_slice(list).expect("a short list is plain JSON");
     let file = |file: &Value| (file["path"].as_str().unwrap().to_string(), file["bytes"].as_u64().unwrap());
     list.as_array().unwrap().iter().map(file).collect()
@@ -43,7 +43,7 @@ pub(super) fn orphans(warehouse: &Path) -> Vec<String> {
     }
     for node in fs::read_dir(warehouse.join("tables")).into_iter().flatten().flatten() {
         let node = node.file_name().to_string_lossy().into_owned();
-        let live = live(&warehouse.join("tables").join(&node).join("_delta_log"));
+        let live = live(&warehouse.join("tables").join(&node).join("_delta_log")).expect("a log is mended before");
         // What other programs see of the table belongs to it, also where gc left no version of it.
         owned.extend(live.into_iter().map(|path| (format!("tables/{node}/{path}"), 0)));
     }
@@ -78,37 +78,90 @@ pub(super) fn orphans(warehouse: &Path) -> Vec<String> {
     wrong
 }
 
-/// Delta logs whose newest version is none that is recorded; asked before gc, which may forget what a log still shows.
-pub(super) fn unrecorded_logs(warehouse: &Path) -> Vec<String> {
-    let db = open(warehouse).expect("the warehouse was written");
-    let mut statement = db
-        .prepare("select b.files from versions v join version_bodies b on b.version = v.id where v.node = ?")
-        .unwrap();
+/// Which of the versions that `main` has published a Delta log may show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Showing {
+    /// What is published now: when nothing is under way.
+    Now,
+    /// What is or was published: a log is written after its publication.
+    Ever,
+}
+
+/// Delta logs that show what they may not; nothing in a sound warehouse. Their files are looked for too.
+pub(crate) fn wrong_logs(warehouse: &Path, showing: Showing) -> Vec<String> {
     let mut wrong = Vec::new();
     for node in fs::read_dir(warehouse.join("tables")).into_iter().flatten().flatten() {
         let node = node.file_name().to_string_lossy().into_owned();
-        let live = live(&warehouse.join("tables").join(&node).join("_delta_log"));
-        let mut rows = statement.query([&node]).unwrap();
-        let mut is_recorded = live.is_empty() || node == "pelton_predictions";
-        while let Some(row) = rows.next().unwrap() {
-            let of_version = files(row.get_ref(0).unwrap().as_blob().unwrap());
-            is_recorded |= of_version.into_iter().map(|(path, _)| path).collect::<BTreeSet<_>>() == live;
+        if node == "pelton_predictions" {
+            continue;
         }
-        if !is_recorded {
-            wrong.push(format!("`{node}`: {live:?}"));
+        let folder = warehouse.join("tables").join(&node);
+        let log = folder.join("_delta_log");
+        // The log is read first: what it shows was published by then.
+        let Some(live) = live(&log) else {
+            // Nobody reads anything wrong in a log that cannot be read.
+            if showing == Showing::Now {
+                wrong.push(format!("the log of `{node}` cannot be read"));
+            }
+            continue;
+        };
+        let mut said = Vec::new();
+        let published = published(warehouse, &node, showing);
+        if !published.iter().any(|files| *files == live) && !(live.is_empty() && showing == Showing::Ever) {
+            said.push(format!("the log of `{node}` shows {live:?}, published is {published:?}"));
+        }
+        let gone = live.iter().filter(|path| !folder.join(path).exists());
+        said.extend(gone.map(|path| format!("the log of `{node}` shows {path}, which is not there")));
+        // Who looks between two publications looks at what the newer one has left.
+        if !said.is_empty() && self::live(&log).is_some_and(|again| again == live) {
+            wrong.extend(said);
         }
     }
     wrong
 }
 
-/// The files that a Delta log's newest version has.
-fn live(log: &Path) -> BTreeSet<String> {
+/// The files of each version of a node that `main` has or had. A node that left keeps its log; one that was never there has no files.
+fn published(warehouse: &Path, node: &str, showing: Showing) -> Vec<BTreeSet<String>> {
+    let Some(db) = open(warehouse) else { return Vec::new() };
+    let condition = if showing == Showing::Now { " and e.until is null" } else { "" };
+    let sql = format!(
+        "select b.files from environment_nodes e join version_bodies b on b.version = e.version
+         where e.environment = 'main' and e.node = ?{condition}"
+    );
+    let mut statement = db.prepare(&sql).unwrap();
+    let mut rows = statement.query([node]).unwrap();
+    let mut all = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        all.push(files(row.get_ref(0).unwrap().as_blob().unwrap()).into_iter().map(|(path, _)| path).collect());
+    }
+    match (all.is_empty(), showing) {
+        (false, _) => all,
+        (true, Showing::Now) => published(warehouse, node, Showing::Ever),
+        (true, Showing::Ever) => vec![BTreeSet::new()],
+    }
+}
+
+/// Nodes of publications of which their run has decided nothing: each node of a run of the whole project, else each that changed.
+pub(super) fn undecided(warehouse: &Path) -> Vec<String> {
+    let db = open(warehouse).expect("the warehouse was written");
+    let sql = "select p.id || ' ' || e.node from publications p join runs r on r.id = p.run
+                 join environment_nodes e on e.environment = p.environment
+                 where ((r.command like 'pelton run%' and e.since <= p.id and (e.until is null or e.until > p.id))
+                        or e.since = p.id or e.until = p.id)
+                   and not exists (select 1 from decisions d where d.run = p.run and d.node = e.node)";
+    let mut statement = db.prepare(sql).unwrap();
+    let found = statement.query_map([], |row| row.get(0)).unwrap();
+    found.map(Result::unwrap).collect()
+}
+
+/// The files that a Delta log's newest version has; `None` when it cannot be read.
+pub(crate) fn live(log: &Path) -> Option<BTreeSet<String>> {
     let mut names: Vec<_> = fs::read_dir(log).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     names.sort();
     let mut live = BTreeSet::new();
     for path in names.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "json")) {
-        for line in fs::read_to_string(path).unwrap().lines() {
-            let action: Value = serde_json::from_str(line).unwrap();
+        for line in fs::read_to_string(path).ok()?.lines() {
+            let action: Value = serde_json::from_str(line).ok()?;
             if let Some(path) = action["add"]["path"].as_str() {
                 live.insert(path.to_string());
             }
@@ -117,7 +170,7 @@ fn live(log: &Path) -> BTreeSet<String> {
             }
         }
     }
-    live
+    Some(live)
 }
 
 /// All files below a folder, relative to it.

@@ -1,6 +1,8 @@
-//! A reader that looks at a warehouse all the time, by itself: what is published, and whether its files are there.
+//! A reader that looks at a warehouse all the time, by itself: what is published, whether its files are there, and what other programs
+//! see of it in the Delta logs.
 
-use super::owned;
+use super::owned::{self, Showing};
+use super::scenes::SEEN;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,9 @@ use std::time::Duration;
 
 /// How long the reader rests: it is to see much, and to leave the processor to those that it looks at.
 const REST: Duration = Duration::from_millis(2);
+
+/// One of so many looks is at the Delta logs too: there are many files to read.
+const LOGS_EVERY: u64 = 8;
 
 /// What is published in `main`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,7 +53,9 @@ fn look(connection: &Connection) -> Option<(Published, Vec<(PathBuf, u64)>)> {
         for (path, bytes) in owned::files(row.get_ref(2).unwrap().as_blob().unwrap()) {
             files.push((Path::new("tables").join(&node).join(path), bytes));
         }
-        published.digests.insert(node, row.get(1).unwrap());
+        // What a history without `time` saw has the time at which it saw it.
+        let digest = if node == SEEN { "of any time".into() } else { row.get(1).unwrap() };
+        published.digests.insert(node, digest);
     }
     Some((published, files))
 }
@@ -79,6 +86,12 @@ impl Reader {
                         let is_published = || look(connection.as_ref()?).map(|(now, _)| now == published);
                         if found != Some(bytes) && is_published() == Some(true) {
                             return Err(format!("{} has {found:?} bytes, not {bytes}", path.display()));
+                        }
+                    }
+                    if seen % LOGS_EVERY == 1 {
+                        let wrong = owned::wrong_logs(&warehouse, Showing::Ever);
+                        if !wrong.is_empty() {
+                            return Err(format!("Delta logs that show what was never published: {wrong:?}"));
                         }
                     }
                 }

@@ -1,5 +1,6 @@
 //! The scenes of the campaign: what was there before, and the command that dies.
 
+use super::owned::live;
 use super::{command, ended};
 use crate::program::{pelton, stderr, stdout, write};
 use std::fmt::Write as _;
@@ -17,21 +18,38 @@ pub(super) struct Scene {
     pub(super) weight: u64,
     /// Whether the project can be put back to what it was before the command.
     pub(super) goes_back: bool,
+    /// Whether it has the tables of [`STAMPED`], of which another process reads the rows.
+    pub(super) has_stamps: bool,
     words: &'static [&'static str],
     before: fn(&Path),
 }
 
 /// In an order that gives both parts of the campaign about the same work.
 pub(super) const SCENES: &[Scene] = &[
-    Scene { name: "first", weight: 4, goes_back: false, words: &["run"], before: first },
-    Scene { name: "growing", weight: 6, goes_back: true, words: &["run"], before: growing },
-    Scene { name: "mending", weight: 2, goes_back: true, words: &["run"], before: died },
-    Scene { name: "publish", weight: 1, goes_back: false, words: &["publish", "try"], before: other_environment },
-    Scene { name: "rollback", weight: 1, goes_back: false, words: &["rollback", "--to", "1"], before: grown },
+    Scene { name: "first", weight: 4, goes_back: false, has_stamps: false, words: &["run"], before: first },
+    Scene { name: "growing", weight: 6, goes_back: true, has_stamps: false, words: &["run"], before: growing },
+    Scene { name: "mending", weight: 2, goes_back: true, has_stamps: false, words: &["run"], before: died },
+    Scene {
+        name: "publish",
+        weight: 1,
+        goes_back: false,
+        has_stamps: false,
+        words: &["publish", "try"],
+        before: other_environment,
+    },
+    Scene {
+        name: "rollback",
+        weight: 1,
+        goes_back: false,
+        has_stamps: false,
+        words: &["rollback", "--to", "1"],
+        before: grown,
+    },
     Scene {
         name: "replay",
         weight: 3,
         goes_back: false,
+        has_stamps: false,
         words: &["quarantine", "replay", "orders", "--file", "mended.csv"],
         before: repaired,
     },
@@ -39,18 +57,46 @@ pub(super) const SCENES: &[Scene] = &[
         name: "gc",
         weight: 2,
         goes_back: false,
+        has_stamps: false,
         words: &["gc", "--yes", "--keep", "0s", "--keep-publications", "1"],
         before: grown,
     },
-    Scene { name: "repair", weight: 2, goes_back: false, words: &["verify", "--repair"], before: damaged },
-    Scene { name: "incremental", weight: 4, goes_back: true, words: &["run"], before: incremental },
-    Scene { name: "predict", weight: 1, goes_back: false, words: PREDICT, before: first_published },
+    Scene {
+        name: "repair",
+        weight: 2,
+        goes_back: false,
+        has_stamps: false,
+        words: &["verify", "--repair"],
+        before: damaged,
+    },
+    Scene { name: "incremental", weight: 4, goes_back: true, has_stamps: false, words: &["run"], before: incremental },
+    Scene { name: "predict", weight: 1, goes_back: false, has_stamps: false, words: PREDICT, before: first_published },
     SERVE,
     Scene { name: "merging", weight: 2, before: often_predicted, ..SERVE },
+    Scene { name: "stamped", weight: 2, goes_back: false, has_stamps: true, words: &["run"], before: stamped },
+    Scene {
+        name: "backfill",
+        weight: 1,
+        goes_back: false,
+        has_stamps: false,
+        words: &["backfill", "recent", "--from", "2026-01-01", "--to", "2026-01-06"],
+        before: with_start,
+    },
+    Scene { name: SEEN, weight: 1, goes_back: false, has_stamps: false, words: &["run"], before: seen },
+    Scene { name: "behind", weight: 1, goes_back: false, has_stamps: false, words: &["run"], before: behind },
 ];
 
-const SERVE: Scene =
-    Scene { name: "serve", weight: 1, goes_back: false, words: &["serve", "--port", "0"], before: predicted };
+/// A scene and its table: a history of what was seen, whose rows have the time of the run.
+pub(super) const SEEN: &str = "seen";
+
+const SERVE: Scene = Scene {
+    name: "serve",
+    weight: 1,
+    goes_back: false,
+    has_stamps: false,
+    words: &["serve", "--port", "0"],
+    before: predicted,
+};
 
 /// So many files of predictions are merged into one.
 const MERGED_FILES: usize = 64;
@@ -100,6 +146,28 @@ const INCREMENTAL: &[(&str, &str)] = &[
         "/* pelton\nbuild = \"history\"\nkey = \"customer\"\ntime = \"at\"\n*/\nselect customer, late, at from orders",
     ),
 ];
+
+/// Two tables that are always published together, and say of which publication they are.
+pub(super) const STAMPED: &[(&str, &str)] = &[
+    ("pelton.toml", "name = \"stamps\"\n[engine]\nthreads = 1\n"),
+    ("sources/stamps.toml", "kind = \"files\"\npath = \"data/*.csv\"\n[columns]\nstamp = \"bigint\"\n"),
+    ("data/stamps.csv", "stamp\n1\n"),
+    ("tables/stamps_here.sql", "select stamp from stamps"),
+    ("tables/stamps_there.sql", "/* pelton\nbuild = \"merge\"\nkey = \"stamp\"\n*/\nselect stamp from stamps"),
+];
+
+/// An interval table that begins late.
+const WITH_START: &[(&str, &str)] = &[(
+    "tables/recent.sql",
+    "/* pelton\nbuild = \"interval\"\ninterval = \"1 day\"\ntime = \"day\"\nstart = \"2026-01-06\"\n*/\n\
+     select date_trunc('day', at) as day, sum(amount) as total from orders group by 1",
+)];
+
+/// A history of what was seen.
+const WITH_SEEN: &[(&str, &str)] = &[(
+    "tables/seen.sql",
+    "/* pelton\nbuild = \"history\"\nkey = \"customer\"\n*/\nselect customer, count(*) as n from orders group by customer",
+)];
 
 /// Orders as CSV, each file with a row that does not fit and one that breaks the check.
 fn orders(from: u64, until: u64) -> String {
@@ -151,11 +219,40 @@ fn incremental(folder: &Path) {
     growing(folder);
 }
 
-/// A project that changed, and whose run died between a Delta commit and the record of it.
+/// A project that changed, and whose run died with the files of a table on the disk.
 fn died(folder: &Path) {
     growing(folder);
-    let (status, said) = ended(command(folder, &["run"], &[("PELTON_FAILPOINT", "delta.committed=abort@3")]));
+    died_at(folder, "stage.files=abort@3");
+}
+
+/// A project that changed, and whose run died after its publication, before all Delta logs showed it.
+fn behind(folder: &Path) {
+    growing(folder);
+    died_at(folder, "delta.committed=abort@2");
+}
+
+fn died_at(folder: &Path, failpoint: &str) {
+    let (status, said) = ended(command(folder, &["run"], &[("PELTON_FAILPOINT", failpoint)]));
     assert_eq!(status.signal(), Some(6), "{said}");
+}
+
+/// A project with an interval table that begins in the middle of its orders.
+fn with_start(folder: &Path) {
+    write(folder, WITH_START);
+    first_published(folder);
+}
+
+/// A project with a history of what was seen, and that changed since.
+fn seen(folder: &Path) {
+    write(folder, WITH_SEEN);
+    growing(folder);
+}
+
+/// A project whose stamp changed since.
+fn stamped(folder: &Path) {
+    write(folder, STAMPED);
+    run(folder, &["run"]);
+    write(folder, &[("data/stamps.csv", "stamp\n2\n")]);
 }
 
 /// A project with two publications.
@@ -191,19 +288,25 @@ fn damaged(folder: &Path) {
 /// A project of which predictions were asked that are in no table yet.
 fn predicted(folder: &Path) {
     first_published(folder);
-    run(folder, PREDICT);
-    run(folder, PREDICT);
+    predict_into_log(folder);
+    predict_into_log(folder);
+}
+
+/// Asks for a prediction that stays in the log, as one that a server answered.
+fn predict_into_log(folder: &Path) {
+    let (status, said) = ended(command(folder, PREDICT, &[("PELTON_FAILPOINT", "stage.file=error-on")]));
+    assert!(status.success() && said.contains("warning[storage-failed]"), "{said}");
 }
 
 /// A project whose table of predictions has all but one of the files that are merged.
 fn often_predicted(folder: &Path) {
     first_published(folder);
     for _ in 1..MERGED_FILES {
-        run(folder, PREDICT);
+        predict_into_log(folder);
     }
     let (status, said) = SERVE.command(folder, &[]);
     assert!(status.success(), "{said}");
-    run(folder, PREDICT);
+    predict_into_log(folder);
 }
 
 impl Scene {
@@ -251,6 +354,14 @@ impl Scene {
         write(folder, PROJECT);
     }
 
+    /// What the command must have done when nobody disturbed it, so that the scene is about what it says.
+    pub(super) fn check_calm(&self, folder: &Path) {
+        if self.name == "merging" {
+            let live = live(&folder.join("warehouse/tables/pelton_predictions/_delta_log"));
+            assert_eq!(live.map(|live| live.len()), Some(1), "predictions were not merged into one file");
+        }
+    }
+
     /// What must hold after the command, beside what is published.
     pub(super) fn check(&self, folder: &Path) {
         if self.words[0] == "serve" {
@@ -258,6 +369,14 @@ impl Scene {
             let counted = "select count(*) as n, count(distinct receipt) as receipts from pelton.predictions";
             let output = pelton(folder, &["query", counted, "--format", "csv"]);
             assert_eq!(stdout(&output), format!("n,receipts\n{asked},{asked}\n"), "{}", stderr(&output));
+        }
+        if self.name == SEEN {
+            // Every customer was seen twice, and the second time ends what was seen the first time.
+            let whole = "select count(*) as n, sum(case when is_current then 1 else 0 end) as current, \
+                         count(distinct customer) as customers, (select count(*) from seen a join seen b \
+                         on a.customer = b.customer and a.valid_to = b.valid_from and not a.is_current) as ended from seen";
+            let output = pelton(folder, &["query", whole, "--format", "csv"]);
+            assert_eq!(stdout(&output), "n,current,customers,ended\n10,5,5,5\n", "{}", stderr(&output));
         }
         if self.name == "growing" {
             // Rows that were asked for by name go by the publication: the table and the view are of one moment.

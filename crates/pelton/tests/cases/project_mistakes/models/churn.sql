@@ -2,6 +2,6 @@
 task = "classification"
 target = "churned"
 key = ["customer_id"]
-features = ["later", "orders"]
+features = ["later", "orders", "offline"]
 */
 select customer_id, true as churned from orders

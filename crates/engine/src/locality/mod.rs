@@ -4,63 +4,20 @@
 //! whose rows are bound to its value, with how far they may lie from it in time; an occurrence that a column does not carry counts as a
 //! whole. A plan node that is not known carries nothing, so that the proof can be too weak but not wrong.
 
-use crate::asof::{AsOfNode, interval_us};
+mod reach;
+
+use crate::asof::AsOfNode;
 use crate::error;
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Distinct, Expr, Join, JoinType, LogicalPlan, Operator, Window, WindowFrameBound,
-    WindowFrameUnits, WindowFunctionDefinition,
+    Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, Join, JoinType, LogicalPlan, Operator, Window,
 };
 use pelton_query::{LocalColumn, Locality, Origin, QueryError};
+use reach::{DAY_US, Reach, Zone, bin_us, converted, unit_us, window_reach, zone_of};
 use std::collections::{BTreeMap, BTreeSet};
-
-const DAY_US: i64 = 86_400_000_000;
-
-/// As an [`Origin`] has it: rounding, then before and after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Reach {
-    rounded_us: i64,
-    before_us: i64,
-    after_us: i64,
-}
-
-impl Reach {
-    const EQUAL: Reach = Reach::to(0, 0);
-    const BEFORE: Reach = Reach::to(i64::MAX, 0);
-    const ALL: Reach = Reach::to(i64::MAX, i64::MAX);
-
-    const fn to(before_us: i64, after_us: i64) -> Reach {
-        Reach { rounded_us: 1, before_us, after_us }
-    }
-
-    /// From there as far as `other`, which does not round.
-    fn plus(self, other: Reach) -> Reach {
-        Reach {
-            rounded_us: self.rounded_us,
-            before_us: self.before_us.saturating_add(other.before_us),
-            after_us: self.after_us.saturating_add(other.after_us),
-        }
-    }
-
-    /// Rounded down to steps, which lie at multiples of their length or, `aligned` or not, within one.
-    fn rounded(self, step_us: i64, aligned: bool) -> Reach {
-        if aligned && self.before_us == 0 && self.after_us == 0 && step_us % self.rounded_us == 0 {
-            return Reach { rounded_us: step_us, ..self };
-        }
-        Reach { after_us: self.after_us.saturating_add(step_us - 1), ..self }
-    }
-
-    fn or(self, other: Reach) -> Reach {
-        Reach::to(self.before_us.max(other.before_us), self.after_us.max(other.after_us))
-    }
-
-    fn turned(self) -> Reach {
-        Reach::to(self.after_us, self.before_us)
-    }
-}
 
 /// The occurrences that a column's value binds, and by which of their columns.
 type Bound = BTreeMap<usize, (String, Reach)>;
@@ -132,8 +89,10 @@ impl Walk {
                 input: self.tables[*at].clone(),
                 column: column.clone(),
                 rounded_us: reach.rounded_us,
-                before_us: reach.before_us,
-                after_us: reach.after_us,
+                before_us: reach.before.us,
+                after_us: reach.after.us,
+                all_before: reach.before.all,
+                nulls: reach.before.us == i64::MAX || reach.after.us == i64::MAX,
             })
             .collect();
         origins.sort();
@@ -403,7 +362,7 @@ fn plain(expr: &Expr) -> &Expr {
     }
 }
 
-/// The position of a column that an expression is, under names and casts that keep its value.
+/// The position of a column that an expression is, under names.
 fn position(expr: &Expr, schema: &DFSchema) -> Option<usize> {
     match plain(expr) {
         Expr::Column(column) => schema.maybe_index_of_column(column),
@@ -413,9 +372,14 @@ fn position(expr: &Expr, schema: &DFSchema) -> Option<usize> {
 
 /// What an expression over a node's columns binds: a column what it bound, a time rounded down what lies within the step.
 fn bound_by(expr: &Expr, schema: &DFSchema, columns: &[Bound]) -> Bound {
-    let step = |inner: &Expr, step_us: i64, aligned: bool| -> Bound {
+    let near = |inner: &Expr, by: &dyn Fn(Reach) -> Reach| -> Bound {
         let bound = bound_by(inner, schema, columns);
-        bound.into_iter().map(|(at, (column, reach))| (at, (column, reach.rounded(step_us, aligned)))).collect()
+        bound.into_iter().map(|(at, (column, reach))| (at, (column, by(reach)))).collect()
+    };
+    // Rounded down to steps of the time in its zone, where they begin at any time.
+    let step = |inner: &Expr, step_us: i64, aligned: bool| match zone_of(inner, schema) {
+        Zone::Utc => near(inner, &|reach| reach.rounded(step_us, aligned)),
+        Zone::Other => near(inner, &|reach| reach.rounded(step_us, false).plus(Reach::ZONE)),
     };
     match plain(expr) {
         Expr::Column(column) => {
@@ -423,13 +387,12 @@ fn bound_by(expr: &Expr, schema: &DFSchema, columns: &[Bound]) -> Bound {
         }
         Expr::Cast(cast) => match (type_of(&cast.expr, schema), cast.field.data_type()) {
             (Some(DataType::Timestamp(..)), DataType::Date32) => step(&cast.expr, DAY_US, true),
-            (Some(DataType::Timestamp(..)), DataType::Timestamp(TimeUnit::Second, _)) => {
-                step(&cast.expr, 1_000_000, true)
+            (Some(from @ (DataType::Timestamp(..) | DataType::Date32)), to @ DataType::Timestamp(..)) => {
+                match converted(&from, to) {
+                    Some(by) => near(&cast.expr, &|reach| reach.plus(by)),
+                    None => Bound::default(),
+                }
             }
-            (Some(DataType::Timestamp(..)), DataType::Timestamp(TimeUnit::Millisecond, _)) => {
-                step(&cast.expr, 1_000, true)
-            }
-            (Some(DataType::Timestamp(..) | DataType::Date32), DataType::Timestamp(..)) => step(&cast.expr, 1, true),
             _ => Bound::default(),
         },
         Expr::ScalarFunction(call) => match (call.func.name(), call.args.as_slice()) {
@@ -438,9 +401,10 @@ fn bound_by(expr: &Expr, schema: &DFSchema, columns: &[Bound]) -> Bound {
                 Some(us) => step(time, us, us <= DAY_US),
                 None => Bound::default(),
             },
-            ("date_bin", [Expr::Literal(by, _), time]) => match interval_us(by) {
-                Some(us) if us > 0 => step(time, us, true),
-                _ => Bound::default(),
+            // Its bins begin at multiples since the epoch in every zone.
+            ("date_bin", [Expr::Literal(by, _), time]) => match bin_us(by) {
+                Some(us) => near(time, &|reach| reach.rounded(us, true)),
+                None => Bound::default(),
             },
             _ => Bound::default(),
         },
@@ -449,25 +413,7 @@ fn bound_by(expr: &Expr, schema: &DFSchema, columns: &[Bound]) -> Bound {
 }
 
 fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
-    use datafusion::logical_expr::ExprSchemable;
     expr.get_type(schema).ok()
-}
-
-/// The longest that a unit of `date_trunc` may be.
-fn unit_us(unit: &str) -> Option<i64> {
-    Some(match unit.to_lowercase().as_str() {
-        "microsecond" => 1,
-        "millisecond" => 1_000,
-        "second" => 1_000_000,
-        "minute" => 60_000_000,
-        "hour" => 3_600_000_000,
-        "day" => DAY_US,
-        "week" => 7 * DAY_US,
-        "month" => 31 * DAY_US,
-        "quarter" => 92 * DAY_US,
-        "year" => 366 * DAY_US,
-        _ => return None,
-    })
 }
 
 /// The pairs of columns, by position in their side, whose equality a join asks.
@@ -481,47 +427,4 @@ fn equalities(join: &Join) -> Vec<(usize, usize)> {
         }
     }
     pairs
-}
-
-/// How far a window function looks from a row along the column at `at`; `None` when it looks at rows with any value of it.
-fn window_reach(expr: &Expr, at: usize, schema: &DFSchema) -> Option<Reach> {
-    let Expr::WindowFunction(call) = plain(expr) else { return None };
-    if call.params.partition_by.iter().any(|by| position(by, schema) == Some(at)) {
-        return Some(Reach::EQUAL);
-    }
-    let first = call.params.order_by.first()?;
-    if position(&first.expr, schema) != Some(at) {
-        return None;
-    }
-    let reach = match &call.fun {
-        WindowFunctionDefinition::WindowUDF(function) => match function.name() {
-            "row_number" | "rank" | "dense_rank" | "lag" => Reach::BEFORE,
-            "lead" => Reach::BEFORE.turned(),
-            "first_value" | "last_value" | "nth_value" => frame_reach(call),
-            _ => Reach::ALL,
-        },
-        WindowFunctionDefinition::AggregateUDF(_) => frame_reach(call),
-    };
-    // Nulls lie at an end of the order, where a bound of the frame may find them from anywhere; a time that is null is refused.
-    Some(if first.asc { reach } else { reach.turned() })
-}
-
-/// How far a frame reaches along an ascending order.
-fn frame_reach(call: &datafusion::logical_expr::expr::WindowFunction) -> Reach {
-    let frame = &call.params.window_frame;
-    let by_value = frame.units == WindowFrameUnits::Range && call.params.order_by.len() == 1;
-    let offset = |value: &ScalarValue| match value.is_null() || !by_value {
-        true => i64::MAX,
-        false => interval_us(value).unwrap_or(i64::MAX),
-    };
-    // Rows with the same time are peers in some order: a frame of rows never ends between them for certain.
-    let (mut before_us, mut after_us) = (0, 0);
-    for bound in [&frame.start_bound, &frame.end_bound] {
-        match bound {
-            WindowFrameBound::Preceding(value) => before_us = before_us.max(offset(value)),
-            WindowFrameBound::Following(value) => after_us = after_us.max(offset(value)),
-            WindowFrameBound::CurrentRow => {}
-        }
-    }
-    Reach::to(before_us, after_us)
 }

@@ -1,0 +1,1 @@
+select grp, max(most) as most from activity group by grp

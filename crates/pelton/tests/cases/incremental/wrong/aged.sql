@@ -1,0 +1,4 @@
+/* pelton
+build = "append"
+*/
+select order_id from recent

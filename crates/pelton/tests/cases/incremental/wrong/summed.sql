@@ -1,0 +1,4 @@
+/* pelton
+build = "append"
+*/
+select total from by_customer

@@ -1,0 +1,1 @@
+select id, prediction, score, probabilities from predict(size, points)

@@ -1,0 +1,1 @@
+select id, grp, at, x from points

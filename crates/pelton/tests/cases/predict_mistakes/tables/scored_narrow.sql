@@ -1,0 +1,2 @@
+select id, score
+from predict(over, narrow)

@@ -1,0 +1,1 @@
+select id, prediction, score from predict(over, whole)

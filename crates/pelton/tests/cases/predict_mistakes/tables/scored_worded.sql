@@ -1,0 +1,3 @@
+select id, score
+from narrow
+join predict(over, worded) as p using (id)

@@ -1,0 +1,1 @@
+select id, grp, x, noise from points

@@ -1,0 +1,1 @@
+select id, grp, at, cast(x as int) as x, noise from points

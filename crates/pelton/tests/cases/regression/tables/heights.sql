@@ -1,0 +1,1 @@
+select id, prediction from predict(height, points)

@@ -1,0 +1,4 @@
+/* pelton
+build = "view"
+*/
+select id, word from some where id > 1
