@@ -3,7 +3,8 @@
 //! Both pass the same state on: how many values there were, their sum, and where the variance asks for it the sum of their squares.
 
 use super::Kind;
-use super::sum::{Sum, variance};
+use super::sum::variance;
+use super::total::{Squares, Total};
 use datafusion::common::{Result, internal_err};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use datafusion::scalar::ScalarValue;
@@ -16,9 +17,9 @@ use arrow::datatypes::{Float64Type, UInt64Type};
 #[derive(Debug, Clone, Default)]
 struct Values {
     count: u64,
-    sum: Sum,
+    sum: Total<0>,
     /// The sum of their squares, for the variance.
-    squares: Option<Box<Sum>>,
+    squares: Option<Box<Squares>>,
 }
 
 impl Values {
@@ -41,20 +42,17 @@ impl Values {
 
     /// Adds row `row` of a state.
     fn merge(&mut self, kind: Kind, state: &[ArrayRef], row: usize) -> Result<()> {
-        let part = |at: usize| match Sum::from_bytes(state[at].as_binary::<i32>().value(row)) {
-            Some(sum) => Ok(sum),
-            None => internal_err!("the state of an exact sum cannot be read"),
-        };
+        let part = |at: usize| state[at].as_binary::<i32>().value(row);
         self.count += state[0].as_primitive::<UInt64Type>().value(row);
-        self.sum.merge(&part(1)?);
-        if kind.has_squares() {
-            self.squares.get_or_insert_default().merge(&part(2)?);
+        let is_read = self.sum.merge(part(1));
+        if is_read && (!kind.has_squares() || self.squares.get_or_insert_default().merge(part(2))) {
+            return Ok(());
         }
-        Ok(())
+        internal_err!("the state of an exact sum cannot be read")
     }
 
     fn result(&self, kind: Kind) -> Option<f64> {
-        let variance = |is_sample| variance(self.count, &self.sum, self.squares.as_ref()?, is_sample);
+        let variance = |is_sample| variance(self.count, &self.sum.whole(), &self.squares.as_ref()?.whole(), is_sample);
         match kind {
             _ if self.count == 0 => None,
             Kind::Sum => Some(self.sum.value()),
@@ -65,7 +63,7 @@ impl Values {
     }
 
     fn heap(&self) -> usize {
-        self.sum.heap() + self.squares.as_ref().map_or(0, |squares| size_of::<Sum>() + squares.heap())
+        self.sum.heap() + self.squares.as_ref().map_or(0, |squares| size_of::<Squares>() + squares.heap())
     }
 }
 
@@ -91,7 +89,7 @@ impl States {
         self.sums.append_value(&self.bytes);
         if self.kind.has_squares() {
             self.bytes.clear();
-            values.squares.as_deref().unwrap_or(&Sum::default()).squares_to_bytes(&mut self.bytes);
+            values.squares.as_deref().unwrap_or(&Squares::default()).to_bytes(&mut self.bytes);
             self.squares.append_value(&self.bytes);
         }
     }
@@ -102,10 +100,10 @@ impl States {
         let value = value.unwrap_or(0.0);
         self.sums.append_value(value.to_le_bytes());
         if self.kind.has_squares() {
-            let mut square = Sum::default();
+            let mut square = Squares::default();
             square.add_square(value);
             self.bytes.clear();
-            square.squares_to_bytes(&mut self.bytes);
+            square.to_bytes(&mut self.bytes);
             self.squares.append_value(&self.bytes);
         }
     }

@@ -2,11 +2,12 @@
 //!
 //! Addition of floating point numbers is not associative, so an ordinary sum depends on how rows are spread over files, batches and threads.
 //! A table with such a column would get another digest on a machine with more cores, after a spill, or when it is built incrementally. These
-//! aggregates take the place of DataFusion's for doubles: the sum is exact and rounded once (`sum`), so it is a function of the values.
+//! aggregates take the place of DataFusion's for doubles: the sum is exact and rounded once (`total`, `sum`), so it is a function of the values.
 //! Everything else (other types, `distinct`) is passed on to DataFusion's own.
 
 mod accumulate;
 mod sum;
+mod total;
 
 use accumulate::{One, PerGroup};
 use datafusion::common::Result;
