@@ -312,7 +312,8 @@ impl Number {
         let rest = |from: u64| {
             let words = (from / u64::from(LIMB)) as usize;
             self.digits[..words].iter().any(|digit| *digit != 0)
-                || from % u64::from(LIMB) != 0 && self.digits[words] & ((1 << (from % u64::from(LIMB))) - 1) != 0
+                || !from.is_multiple_of(u64::from(LIMB))
+                    && self.digits[words] & ((1 << (from % u64::from(LIMB))) - 1) != 0
         };
         let half = top.checked_sub(kept as u64).is_some_and(|at| self.bit(at));
         let below = top.checked_sub(kept as u64).is_some_and(rest);

@@ -64,7 +64,7 @@ fn step(number: u32) -> (String, String) {
         writeln!(text, "{id},c{},{amount},2026-{:02}-{:02}T08:00:00Z", id % 7, 1 + day / 28, 1 + day % 28).unwrap();
     };
     order(1000 + number, number % 11, number);
-    if number % 8 == 0 {
+    if number.is_multiple_of(8) {
         order(1000 + number / 2, 1 + number % 5, number);
     }
     (format!("data/orders/{number:03}.csv"), text)
