@@ -117,7 +117,7 @@ const TABLES: &[Table] = &[
             ("detail", Text),
         ],
         rows: "select v.id, v.node, v.kind, v.run, v.fingerprint, v.digest, v.built_at_us,
-                      case when v.kind <> 'table' or v.delta_version is not null then v.rows end, v.bytes,
+                      case when not v.is_view then v.rows end, v.bytes,
                       v.delta_version, v.quarantined, v.dropped, b.columns, b.inputs, b.detail
                from versions v join version_bodies b on b.version = v.id order by v.seq",
     },
@@ -151,7 +151,7 @@ const TABLES: &[Table] = &[
             ("published_at", Time),
         ],
         rows: "select e.environment, e.node, v.kind, e.version, v.digest,
-                      case when v.kind <> 'table' or v.delta_version is not null then v.rows end, e.since, p.at_us
+                      case when not v.is_view then v.rows end, e.since, p.at_us
                from environment_nodes e join versions v on v.id = e.version join publications p on p.id = e.since
                where e.until is null order by e.environment, e.node",
     },

@@ -80,10 +80,8 @@ impl State {
                      union all
                      select v.built_at_us, cast(v.rows as real) from versions v join runs r on r.id = v.run
                      where ?2 = 'row_count' and v.node = ?1 and v.kind <> 'model'
-                       and v.id <> ?5 and r.environment in (?4, 'main')
+                       and v.is_view = 0 and v.id <> ?5 and r.environment in (?4, 'main')
                        and not exists (select 1 from profiles p where p.version = v.id and p.statistic = 'row_count')
-                       and not exists (select 1 from version_bodies b
-                                       where b.version = v.id and json_extract(b.detail, '$.view') is not null)
                  ) order by at_us desc limit ?6",
             )?
             .query_map(

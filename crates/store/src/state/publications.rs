@@ -105,10 +105,9 @@ impl State {
     pub fn unshown(&self) -> Result<Vec<VersionHead>, StoreError> {
         self.read(|db| {
             db.prepare_cached(&format!(
-                "{HEAD} join environment_nodes e on e.version = v.id
-                 where e.environment = ? and e.until is null and v.delta_version is null and v.kind <> 'model'
-                   and not exists (select 1 from version_bodies b
-                                   where b.version = v.id and json_extract(b.detail, '$.view') is not null)
+                "{HEAD} indexed by versions_unshown join environment_nodes e on e.version = v.id
+                 where v.delta_version is null and v.is_view = 0 and v.kind <> 'model'
+                   and e.environment = ? and e.until is null
                  order by v.node"
             ))?
             .query_map([SHOWN_ENVIRONMENT], head)?

@@ -143,6 +143,7 @@ impl VersionRecord {
             delta_version: self.delta_version,
             quarantined: self.quarantined,
             dropped: self.dropped,
+            is_view: self.is_view(),
         }
     }
 }
@@ -174,12 +175,15 @@ pub struct VersionHead {
     pub quarantined: u64,
     /// How many rows a declared rule dropped.
     pub dropped: u64,
+    /// Whether it is a view.
+    #[serde(skip)]
+    pub is_view: bool,
 }
 
 impl VersionHead {
-    /// As [`VersionRecord::rows_known`]: of tables, views alone have no Delta table.
+    /// As [`VersionRecord::rows_known`].
     pub fn rows_known(&self) -> Option<u64> {
-        (self.kind != "table" || self.delta_version.is_some()).then_some(self.rows)
+        (!self.is_view).then_some(self.rows)
     }
 }
 

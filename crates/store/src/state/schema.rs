@@ -174,6 +174,11 @@ const STEPS: &[&str] = &[
     where delta_version < (select max(other.delta_version) from versions other where other.node = versions.node)
       and exists (select 1 from environment_nodes e
                   where e.environment = 'main' and e.version = versions.id and e.until is null);
+    alter table versions add column is_view integer not null default 0;
+    update versions set is_view = 1
+    where kind = 'table' and exists (select 1 from version_bodies b
+                                     where b.version = versions.id and json_extract(b.detail, '$.view') is not null);
+    create index versions_unshown on versions (id) where delta_version is null and is_view = 0 and kind <> 'model';
 ",
 ];
 

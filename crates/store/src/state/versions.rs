@@ -150,8 +150,8 @@ impl State {
 fn insert(db: &Connection, version: &VersionRecord) -> rusqlite::Result<()> {
     db.prepare_cached(
         "insert into versions (id, node, kind, run, fingerprint, digest, built_at_us, rows, bytes, delta_version,
-                               quarantined, dropped)
-         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                               quarantined, dropped, is_view)
+         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         version.id.0,
@@ -166,6 +166,7 @@ fn insert(db: &Connection, version: &VersionRecord) -> rusqlite::Result<()> {
         version.delta_version,
         count(version.quarantined),
         count(version.dropped),
+        version.is_view(),
     ])?;
     db.prepare_cached(
         "insert into version_bodies (version, columns, inputs, detail, files, quarantine) values (?, ?, ?, ?, ?, ?)",
@@ -188,10 +189,10 @@ fn insert_source_files(db: &Connection, version: &VersionId, files: &[SourceFile
 }
 
 pub(super) const HEAD: &str = "select v.id, v.node, v.kind, v.run, v.fingerprint, v.digest, v.built_at_us, v.rows, v.bytes, \
-                    v.delta_version, v.quarantined, v.dropped from versions v";
+                    v.delta_version, v.quarantined, v.dropped, v.is_view from versions v";
 
 const RECORD: &str = "select v.id, v.node, v.kind, v.run, v.fingerprint, v.digest, v.built_at_us, v.rows, v.bytes, \
-                      v.delta_version, v.quarantined, v.dropped, b.columns, b.inputs, b.detail, b.files, b.quarantine \
+                      v.delta_version, v.quarantined, v.dropped, v.is_view, b.columns, b.inputs, b.detail, b.files, b.quarantine \
                       from versions v join version_bodies b on b.version = v.id";
 
 pub(super) fn head(row: &Row<'_>) -> rusqlite::Result<VersionHead> {
@@ -208,14 +209,15 @@ pub(super) fn head(row: &Row<'_>) -> rusqlite::Result<VersionHead> {
         delta_version: row.get(9)?,
         quarantined: count_at(row, 10)?,
         dropped: count_at(row, 11)?,
+        is_view: row.get(12)?,
     })
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<VersionRecord> {
     let head = head(row)?;
-    let columns: Vec<ColumnType> = json_at(row, 12)?;
+    let columns: Vec<ColumnType> = json_at(row, 13)?;
     // A type that nobody can read must not become another one: the rows would be taken for what they are not.
-    ColumnType::try_schema(&columns).map_err(|why| unreadable(12, why))?;
+    ColumnType::try_schema(&columns).map_err(|why| unreadable(13, why))?;
     Ok(VersionRecord {
         id: head.id,
         node: head.node,
@@ -228,11 +230,11 @@ fn record(row: &Row<'_>) -> rusqlite::Result<VersionRecord> {
         rows: head.rows,
         bytes: head.bytes,
         delta_version: head.delta_version,
-        files: Arc::new(blob_at(row, 15)?),
-        inputs: json_at(row, 13)?,
-        quarantine: blob_at(row, 16)?,
+        files: Arc::new(blob_at(row, 16)?),
+        inputs: json_at(row, 14)?,
+        quarantine: blob_at(row, 17)?,
         quarantined: head.quarantined,
         dropped: head.dropped,
-        detail: json_at(row, 14)?,
+        detail: json_at(row, 15)?,
     })
 }
