@@ -1,7 +1,11 @@
-//! The online store: the newest row of each entity of one feature table version, in one immutable file.
+//! The online store: the newest rows of each entity of one feature table version, in one immutable file.
+//!
+//! An entity has the newest row that was known when the file was made, and those that become known later: with them every later request
+//! finds what an as-of join at its time finds.
 //!
 //! The file is a redb database with two tables. `meta` holds a header (JSON: format, columns, `ttl`). `rows` maps the entity, in
-//! Arrow's row format, to a checksum, the row's times, and the features in Arrow's row format. The format number in the header
+//! Arrow's row format, to a checksum, the row's times, and the features in Arrow's row format. The newest row of an entity has the entity as
+//! its key, older ones have it and a number behind it: Arrow's row format is such that no entity begins with another. The format number in the header
 //! stands for all of that, Arrow's row format included; a test keeps a file of each format readable. Behind the database comes a
 //! trailer with the digest of all bytes before it: redb panics on some damages, so damaged bytes must never reach it.
 //!
@@ -18,6 +22,7 @@ use pelton_base::{Digest, Report};
 use pelton_query::types;
 use redb::{Builder, Database, Durability, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, TableDefinition};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -126,7 +131,7 @@ type Stored = Option<redb::AccessGuard<'static, &'static [u8]>>;
 
 /// Writes an online store, batch by batch.
 ///
-/// Give it the rows of [`latest_sql`](crate::latest_sql), at most one an entity; rows with a null in entity or time are skipped.
+/// Give it the rows of [`latest_sql`](crate::latest_sql) in their order; rows with a null in entity or time are skipped.
 pub struct OnlineBuilder {
     table: FeatureTable,
     entity: Vec<Field>,
@@ -136,7 +141,9 @@ pub struct OnlineBuilder {
     /// `None` once the file is in its place.
     database: Option<Database>,
     waiting: Vec<Row>,
-    rows: u64,
+    /// The entity of the last row, and how many rows it has.
+    last: (Box<[u8]>, u32),
+    entities: u64,
     path: PathBuf,
     partial: PathBuf,
 }
@@ -171,7 +178,8 @@ impl OnlineBuilder {
             values,
             database,
             waiting: Vec::new(),
-            rows: 0,
+            last: (Box::default(), 0),
+            entities: 0,
             path: path.to_path_buf(),
             partial,
         })
@@ -195,7 +203,7 @@ impl OnlineBuilder {
             let time_of = |column: &ArrayRef| column.as_primitive::<TimestampMicrosecondType>().value(row);
             let time_us = time_of(&times);
             let visible_us = known.as_ref().map_or(time_us, |known| time_of(known).max(time_us));
-            let key: Box<[u8]> = keys.row(row).data().into();
+            let key = self.key(keys.row(row).data());
             let features = values.as_ref().map(|values| values.row(row));
             let features = features.as_ref().map_or(&[][..], |row| row.data());
             let mut value = Vec::with_capacity(PREFIX_BYTES + features.len());
@@ -213,6 +221,17 @@ impl OnlineBuilder {
         Ok(())
     }
 
+    /// The key of the next row of an entity.
+    fn key(&mut self, entity: &[u8]) -> Box<[u8]> {
+        if self.last.1 > 0 && *self.last.0 == *entity {
+            self.last.1 += 1;
+        } else {
+            self.last = (entity.into(), 1);
+            self.entities += 1;
+        }
+        nth(entity, self.last.1 - 1).into()
+    }
+
     /// Writes the header, syncs, and puts the file in its place; gives the number of entities.
     pub fn finish(mut self) -> Result<u64, OnlineError> {
         self.commit(Durability::None)?;
@@ -222,7 +241,7 @@ impl OnlineBuilder {
             entity: header_columns(&self.entity),
             features: header_columns(&self.features),
             ttl_us: self.table.ttl_us,
-            rows: self.rows,
+            rows: self.entities,
         };
         let header = serde_json::to_vec(&header).expect("a header has only texts and numbers");
         self.write(Durability::Immediate, |transaction| {
@@ -233,7 +252,7 @@ impl OnlineBuilder {
         drop(self.database.take());
         sealed::seal(&self.partial, &self.path)
             .map_err(|source| OnlineError::Storage { path: self.path.clone(), source })?;
-        Ok(self.rows)
+        Ok(self.entities)
     }
 
     fn commit(&mut self, durability: Durability) -> Result<(), OnlineError> {
@@ -249,10 +268,9 @@ impl OnlineBuilder {
         })?;
         if twice {
             return Err(OnlineError::Shape {
-                what: format!("`{}` gave two newest rows for an entity", self.table.name),
+                what: format!("`{}` gave the rows of an entity in two places", self.table.name),
             });
         }
-        self.rows += rows.len() as u64;
         Ok(())
     }
 
@@ -294,7 +312,7 @@ pub enum Found {
     No,
     /// Its newest row is older than the table's `ttl`.
     Expired,
-    /// Its newest row was not known yet at the asked time; older rows are not kept.
+    /// None of its rows was known yet at the asked time; what was known before the store was made is not kept.
     Later,
 }
 
@@ -447,27 +465,40 @@ impl OnlineStore {
         Ok(Lookup { features: features.map_err(|error| self.damaged(error.to_string()))?, found })
     }
 
-    fn row(&self, key: &[u8], now_us: i64) -> Result<(Found, Stored), OnlineError> {
-        let Some(guard) = self.table.get(key).map_err(|error| failed(&self.path, error.into()))? else {
-            return Ok((Found::No, None));
-        };
-        let value = guard.value();
-        if value.len() < PREFIX_BYTES || checksum(key, &value[8..]) != value[..8] {
-            return Err(self.damaged("a row is not what was written".into()));
+    fn row(&self, entity: &[u8], now_us: i64) -> Result<(Found, Stored), OnlineError> {
+        // Rows that are not known yet come before the one that is.
+        for number in 0.. {
+            let key = nth(entity, number);
+            let Some(guard) = self.table.get(&*key).map_err(|error| failed(&self.path, error.into()))? else {
+                return Ok((if number == 0 { Found::No } else { Found::Later }, None));
+            };
+            let value = guard.value();
+            if value.len() < PREFIX_BYTES || checksum(&key, &value[8..]) != value[..8] {
+                return Err(self.damaged("a row is not what was written".into()));
+            }
+            let at = |at: usize| i64::from_le_bytes(value[at..at + 8].try_into().expect("the slice has eight bytes"));
+            let (time_us, visible_us) = (at(8), at(16));
+            if visible_us > now_us {
+                continue;
+            }
+            if self.ttl_us.is_some_and(|ttl_us| now_us.saturating_sub(time_us) > ttl_us) {
+                return Ok((Found::Expired, None));
+            }
+            return Ok((Found::Yes, Some(guard)));
         }
-        let number = |at: usize| i64::from_le_bytes(value[at..at + 8].try_into().expect("the slice has eight bytes"));
-        let (time_us, visible_us) = (number(8), number(16));
-        if visible_us > now_us {
-            return Ok((Found::Later, None));
-        }
-        if self.ttl_us.is_some_and(|ttl_us| now_us.saturating_sub(time_us) > ttl_us) {
-            return Ok((Found::Expired, None));
-        }
-        Ok((Found::Yes, Some(guard)))
+        Ok((Found::Later, None))
     }
 
     fn damaged(&self, reason: String) -> OnlineError {
         OnlineError::Damaged { path: self.path.clone(), reason }
+    }
+}
+
+/// The key of an entity's row: the entity itself for the newest one, with a number behind it for the others.
+fn nth(entity: &[u8], number: u32) -> Cow<'_, [u8]> {
+    match number {
+        0 => entity.into(),
+        _ => [entity, &number.to_be_bytes()].concat().into(),
     }
 }
 

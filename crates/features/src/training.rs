@@ -1,7 +1,7 @@
 //! SQL texts: the training set (labels with features as of each row's time) and the newest row of each entity.
 
 use crate::table::{FeatureTable, ResolvedUse};
-use pelton_query::sql;
+use pelton_query::{sql, types};
 
 /// Rows that get features.
 #[derive(Debug, Clone)]
@@ -91,29 +91,36 @@ fn seconds(us: i64) -> String {
     }
 }
 
-/// The SELECT of the newest row of each entity, all columns, ordered by entity: what the online store is built from.
+/// The SELECT of what the online store is built from: of each entity the newest row that is known at `now_us`, and all that become known
+/// later, all columns, ordered by entity, the newest first.
 ///
 /// Newest as an as-of join at the end of time sees it: by time, then by the moment it became visible, then the greatest by its values
 /// in the table's order of columns.
-pub fn latest_sql(table: &FeatureTable, relation: &str) -> String {
+pub fn latest_sql(table: &FeatureTable, relation: &str, now_us: i64) -> String {
     let all = || table.schema.fields().iter().map(|field| field.name().as_str());
     let entity = sql::idents(table.entity.iter().map(String::as_str));
     let times: Vec<&str> = [Some(table.time.as_str()), table.known_at.as_deref()].into_iter().flatten().collect();
     let time = sql::ident(&table.time);
     let mut order = vec![format!("{time} desc")];
-    if let Some(known_at) = &table.known_at {
-        order.push(format!("greatest({time}, {}) desc", sql::ident(known_at)));
+    let visible = match &table.known_at {
+        Some(known_at) => format!("greatest({time}, {})", sql::ident(known_at)),
+        None => time.clone(),
+    };
+    if table.known_at.is_some() {
+        order.push(format!("{visible} desc"));
     }
+    let is_known = format!("{visible} <= {}", sql::instant(now_us, &types::timestamp()));
     let rest = all().filter(|name| !table.entity.iter().any(|entity| entity == name) && *name != table.time);
     order.extend(rest.map(|name| format!("{} desc nulls last", sql::ident(name))));
     let present = table.entity.iter().map(String::as_str).chain(times.iter().copied());
     let present: Vec<_> = present.map(|name| format!("{} is not null", sql::ident(name))).collect();
     format!(
-        "select {columns} from (select {columns}, row_number() over (partition by {entity} order by {} \
-         rows between unbounded preceding and current row) as \"pelton_rank\" from {relation} where {}) as \"ranked\" \
-         where \"pelton_rank\" = 1 order by {entity}",
-        order.join(", "),
-        present.join(" and "),
+        "select {columns} from (select {columns}, {is_known} as \"pelton_is_known\", \
+         row_number() over (partition by {entity}, {is_known} order by {order} \
+         rows between unbounded preceding and current row) as \"pelton_rank\" from {relation} where {present}) as \"ranked\" \
+         where \"pelton_rank\" = 1 or not \"pelton_is_known\" order by {entity}, {order}",
+        order = order.join(", "),
+        present = present.join(" and "),
         columns = sql::idents(all()),
     )
 }
@@ -213,13 +220,19 @@ mod tests {
     #[test]
     fn the_newest_row_breaks_ties_as_the_join_does() {
         assert_eq!(
-            latest_sql(&table(Some("loaded"), None), "\"activity\""),
+            latest_sql(&table(Some("loaded"), None), "\"activity\"", 0),
             "select \"customer_id\", \"at\", \"loaded\", \"spend\", \"count\" from (select \"customer_id\", \"at\", \"loaded\", \
-             \"spend\", \"count\", row_number() over (partition by \"customer_id\" order by \"at\" desc, \
-             greatest(\"at\", \"loaded\") desc, \"loaded\" desc nulls last, \"spend\" desc nulls last, \"count\" desc nulls last \
+             \"spend\", \"count\", greatest(\"at\", \"loaded\") <= NOW as \"pelton_is_known\", \
+             row_number() over (partition by \"customer_id\", greatest(\"at\", \"loaded\") <= NOW order by ORDER \
              rows between unbounded preceding and current row) as \"pelton_rank\" from \"activity\" \
              where \"customer_id\" is not null and \"at\" is not null and \"loaded\" is not null) as \"ranked\" \
-             where \"pelton_rank\" = 1 order by \"customer_id\""
+             where \"pelton_rank\" = 1 or not \"pelton_is_known\" order by \"customer_id\", ORDER"
+                .replace("NOW", &sql::instant(0, &timestamp()))
+                .replace(
+                    "ORDER",
+                    "\"at\" desc, greatest(\"at\", \"loaded\") desc, \"loaded\" desc nulls last, \"spend\" desc nulls last, \
+                     \"count\" desc nulls last"
+                )
         );
     }
 }

@@ -2,6 +2,7 @@
 
 use pelton_base::{Place, Report, Reports, suggest};
 use pelton_project::model::{FileFormat, Node, Source, Spanned};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -122,6 +123,11 @@ pub fn list(source: &Source, node: &Node, root: &Path) -> Result<Vec<InputFile>,
         return Err(reports);
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
+    if pattern.contains("**") {
+        // A link to a folder above leads to the same files again, as often as the operating system follows it.
+        let mut seen = HashSet::new();
+        files.retain(|file| fs::canonicalize(&file.absolute).map_or(true, |path| seen.insert(path)));
+    }
     Ok(files)
 }
 

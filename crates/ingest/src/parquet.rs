@@ -10,7 +10,7 @@ use crate::schema::{Plan, Question, Seen, Verdict, twice};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch, StructArray, new_null_array};
 use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options, filter_record_batch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::util::display::array_value_to_string;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use pelton_base::Digest;
@@ -165,7 +165,8 @@ fn fit(
         }
         columns.push(fitted);
     }
-    for (at, field) in schema.fields().iter().enumerate().filter(|(_, field)| !plan.index.contains_key(field.name())) {
+    let is_unknown = |field: &Field| !plan.index.contains_key(field.name()) && field.data_type() != &DataType::Null;
+    for (at, field) in schema.fields().iter().enumerate().filter(|(_, field)| is_unknown(field)) {
         let given = batch.column(at);
         for row in (0..rows).filter(|&row| given.is_valid(row)) {
             trouble_of(&mut troubles, row, plan.on_unknown, &|| {
@@ -213,6 +214,8 @@ fn convert(given: &ArrayRef, to: &DataType, bad: &mut [bool]) -> Option<ArrayRef
         return Some(Arc::clone(given));
     }
     match (from, to) {
+        // A column of no type has no values; Arrow calls none of its rows missing.
+        (DataType::Null, _) => Some(new_null_array(to, given.len())),
         (DataType::Dictionary(_, value), _) => convert(&cast(given, value)?, to, bad),
         (DataType::List(_), DataType::List(field)) => {
             let list: &ListArray = given.as_list();
@@ -237,7 +240,7 @@ fn convert(given: &ArrayRef, to: &DataType, bad: &mut [bool]) -> Option<ArrayRef
                 })
                 .collect::<Option<Vec<_>>>()?;
             for (name, column) in rows.column_names().into_iter().zip(rows.columns()) {
-                if fields.iter().all(|field| field.name() != name) {
+                if fields.iter().all(|field| field.name() != name) && column.data_type() != &DataType::Null {
                     (0..rows.len()).for_each(|row| bad[row] |= rows.is_valid(row) && column.is_valid(row));
                 }
             }

@@ -169,7 +169,7 @@ impl QueryError {
             }
             QueryError::Damaged { message } => Report::error("damaged-table", format!("{subject}: {message}"))
                 .note("nothing was changed")
-                .hint("pelton verify --repair"),
+                .hint("pelton verify --repair --rows"),
             QueryError::DiskFull => Report::error("disk-full", format!("{subject}: no space left on the disk"))
                 .hint("free some space, then run again"),
             QueryError::Storage { message } => Report::error("storage-failed", format!("{subject}: {message}")),

@@ -9,7 +9,7 @@ use crate::diff::ComparedSide;
 use crate::fingerprint::Heads;
 use crate::outcome::HeldModel;
 use crate::refusal::{self, By};
-use crate::{fit, logs, model, retry, serving, verify};
+use crate::{checks, fit, logs, model, retry, serving, verify};
 use pelton_base::fail::{self, Point};
 use pelton_base::{NodeName, Report, Reports, RunId, VersionId};
 use pelton_project::Body;
@@ -177,6 +177,25 @@ pub(crate) fn refuse_to_undo(environment: &str, back: RolledBack, would_change: 
         .hint(format!("{run} --roll-forward"))
 }
 
+/// Reports of versions that did not pass the checks of their nodes as they are now: they may be in an environment since before these were
+/// written, and go into no further publication.
+fn unpassed(ctx: &Context, moving: &[MovedNode], ours: &Heads, from: &str) -> Result<Vec<Report>, Reports> {
+    let mut found = Vec::new();
+    for moved in moving {
+        let (Some(node), Some(head)) = (ctx.project.nodes.get(&moved.node), ours.get(&moved.node)) else { continue };
+        // The gates of a model are asked against what the target has in service.
+        if matches!(node.body, Body::Model(_)) {
+            continue;
+        }
+        if let Some(why) = checks::due(ctx, node, head, ours)?.reason() {
+            let message = format!("version {} of `{}` has not passed its checks", head.id, node.name);
+            let report = Report::error("check-failed", message).at(node.place()).note(why);
+            found.push(report.note("nothing was published").hint(format!("pelton run {} --env {from}", node.name)));
+        }
+    }
+    Ok(found)
+}
+
 /// Publishes everything of one environment to another, in one transaction.
 pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, Reports> {
     let began = Instant::now();
@@ -225,6 +244,10 @@ pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, R
         outcome.reports.extend(logs::show(ctx, &source.run, None).await?.said);
         outcome.elapsed_ms = began.elapsed().as_millis() as u64;
         return Ok(outcome);
+    }
+    let unpassed = unpassed(ctx, &outcome.nodes, &ours, from)?;
+    if !unpassed.is_empty() {
+        return Err(Reports(unpassed));
     }
     outcome.reports = Reports(gates(ctx, &ours, &theirs, &mut outcome.held).await?);
     if outcome.held.is_empty() {

@@ -226,7 +226,7 @@ pub(crate) async fn build_online(ctx: &Context, versions: &Versions) -> Result<(
         let table = feature_table(ctx, &lookup)?;
         let catalog = catalog::bind(ctx, versions, [name.clone()])?;
         let subject = format!("feature table `{name}`");
-        let text = pelton_features::latest_sql(&table, &sql::ident(name.as_str()));
+        let text = pelton_features::latest_sql(&table, &sql::ident(name.as_str()), ctx.now_us());
         let failed = |error: pelton_query::QueryError| Reports::from(error.report(&subject));
         let mut stream = ctx.engine.query(&catalog, &text).await.map_err(failed)?;
         let mut builder = OnlineBuilder::create(&path, &table).map_err(|error| error.report(&subject))?;

@@ -110,6 +110,11 @@ fn node_of(join: Join) -> Result<AsOfNode> {
     }
     let Condition { left_time, right_time, visible_at, ttl_us } = condition::read(&conditions, &join)?;
     let schema = Arc::new(build_join_schema(join.left.schema(), join.right.schema(), &JoinType::Left)?);
+    if keys.is_empty() {
+        return not_impl_err!(
+            "ASOF JOIN needs ON with a column of each side, such as `on l.customer_id = r.customer_id`"
+        );
+    }
     Ok(AsOfNode { left: join.left, right: join.right, keys, left_time, right_time, visible_at, ttl_us, schema })
 }
 

@@ -93,6 +93,45 @@ fn a_row_counts_from_when_it_was_known_until_it_is_too_old() {
 }
 
 #[test]
+fn a_row_that_is_not_known_yet_leaves_the_one_before_it_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("activity-1.redb");
+    // Customer 1 in the order of the SELECT, newest first: two rows that become known later, and the one that was known.
+    let (ids, countries) = (Int64Array::from(vec![1, 1, 1, 2]), StringArray::from(vec!["de"; 4]));
+    let spend = Float64Array::from(vec![3.0, 2.0, 1.0, 9.0]);
+    let rows = RecordBatch::try_new(
+        table(None).schema,
+        vec![
+            Arc::new(ids),
+            Arc::new(countries),
+            times(&[Some(12), Some(11), Some(10), Some(1)]),
+            times(&[Some(14), Some(13), Some(11), Some(1)]),
+            Arc::new(spend),
+            Arc::new(StringArray::from(vec!["a"; 4])),
+            Arc::new(Decimal128Array::from(vec![1; 4]).with_precision_and_scale(12, 2).unwrap()),
+        ],
+    )
+    .unwrap();
+    // The rows of an entity may come in several batches.
+    let parts = [rows.slice(0, 1), rows.slice(1, 3)];
+    assert_eq!(OnlineStore::build(&path, &table(None), &parts).unwrap(), 2);
+    let store = OnlineStore::open(&path).unwrap();
+    assert_eq!(store.rows(), 2);
+    for (day, found, wanted) in [
+        (10, Found::Later, None),
+        (11, Found::Yes, Some(1.0)),
+        (12, Found::Yes, Some(1.0)),
+        (13, Found::Yes, Some(2.0)),
+        (14, Found::Yes, Some(3.0)),
+        (99, Found::Yes, Some(3.0)),
+    ] {
+        let answer = store.lookup(&entities(&[1], &["de"]), day * DAY_US).unwrap();
+        let spend = answer.features.column(0).as_primitive::<arrow::datatypes::Float64Type>();
+        assert_eq!((answer.found[0], spend.iter().next().unwrap()), (found, wanted), "day {day}");
+    }
+}
+
+#[test]
 fn entities_of_other_types_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let store = OnlineStore::open(&built(folder.path(), &table(None))).unwrap();
@@ -106,7 +145,7 @@ fn two_rows_of_one_entity_are_refused_and_leave_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("activity-1.redb");
     let error = OnlineStore::build(&path, &table(None), [&rows(), &rows()]).unwrap_err();
-    assert!(error.to_string().contains("two newest rows"), "{error}");
+    assert!(error.to_string().contains("in two places"), "{error}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 

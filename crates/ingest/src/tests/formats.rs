@@ -193,6 +193,36 @@ fn parquet_columns_that_are_not_known_obey_the_contract() {
 }
 
 #[test]
+fn parquet_columns_without_a_type_are_missing_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = || -> ArrayRef { Arc::new(arrow::array::NullArray::new(2)) };
+    let x: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let geo = StructArray::from(vec![
+        (Arc::new(Field::new("x", DataType::Int64, true)), x),
+        (Arc::new(Field::new("y", DataType::Null, true)), none()),
+    ]);
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let bytes = parquet_bytes(vec![("id", ids), ("note", none()), ("geo", Arc::new(geo)), ("extra", none())]);
+    let mut source = source(&[("id", "bigint"), ("note", "text"), ("geo", "struct<x bigint>")]);
+    source.0.contract.columns = ContractRule::Quarantine;
+    let (found, _) = run(&source, &[input(folder.path(), "a.parquet", &bytes)]).unwrap();
+    assert_eq!(found.reasons(), [""; 0]);
+    assert_eq!(found.rows, ["1|-|{x: 1}", "2|-|{x: 2}"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_folder_above_adds_no_files() {
+    let folder = tempfile::tempdir().unwrap();
+    input(folder.path(), "data/x/1.csv", b"id\n");
+    std::os::unix::fs::symlink("..", folder.path().join("data/x/up")).unwrap();
+    let (mut source, node) = source(&[]);
+    source.path = Spanned { value: "data/**/*.csv".into(), span: (0, 0) };
+    let found = list(&source, &node, folder.path()).unwrap();
+    assert_eq!(found.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["data/x/1.csv"]);
+}
+
+#[test]
 fn a_glob_lists_files_in_order_and_helps_when_it_matches_none() {
     let folder = tempfile::tempdir().unwrap();
     for name in

@@ -194,7 +194,8 @@ fn report(findings: &[Finding], options: &VerifyOptions) -> Option<Report> {
         report = report.note(format!("and {} more", thousands((open.len() - NAMED_MAX) as u64)));
     }
     if !options.repair && open.iter().any(|finding| finding.remedy != Remedy::Restore) {
-        report = report.hint("pelton verify --repair");
+        // What only reading the rows finds, only reading them repairs.
+        report = report.hint(if options.rows { "pelton verify --repair --rows" } else { "pelton verify --repair" });
     }
     if open.iter().any(|finding| finding.remedy == Remedy::Restore) {
         report = report.hint("restore what is named from a copy of the warehouse");
