@@ -253,11 +253,12 @@ pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, R
     if outcome.held.is_empty() {
         let misfits = fit::misfits(ctx, &nodes, &catalog::versions(&theirs))?;
         if !misfits.is_empty() {
-            let report = |misfit: &fit::Misfit| {
-                let build = format!("pelton run +{} --env {from}", misfit.model);
-                misfit.report().note(format!("nothing was published to `{to}`")).hint(build)
-            };
-            return Err(Reports(misfits.iter().map(report).collect()));
+            let report = |misfit: &fit::Misfit| misfit.report().note(format!("nothing was published to `{to}`"));
+            let mut refused: Vec<Report> = misfits.iter().map(report).collect();
+            if let Some(last) = refused.last_mut() {
+                last.hints.extend(fit::retrain(&misfits, from));
+            }
+            return Err(Reports(refused));
         }
         serving::build_online(ctx, &nodes).await?;
     }

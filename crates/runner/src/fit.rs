@@ -36,6 +36,19 @@ impl Misfit {
     }
 }
 
+/// The command that trains the models of all these misfits anew: a run of one alone would be refused because of the others.
+pub(crate) fn retrain<'a>(misfits: impl IntoIterator<Item = &'a Misfit>, environment: &str) -> Option<String> {
+    let models: BTreeSet<&NodeName> = misfits.into_iter().map(|misfit| &misfit.model).collect();
+    if models.is_empty() {
+        return None;
+    }
+    let models = models.iter().map(|model| format!("+{model}")).collect::<Vec<_>>().join(" ");
+    Some(match environment {
+        "main" => format!("pelton run {models}"),
+        _ => format!("pelton run {models} --env {environment}"),
+    })
+}
+
 /// What of a run's versions can be published together.
 #[derive(Debug, Default)]
 pub(crate) struct Fitting {
@@ -170,6 +183,21 @@ mod tests {
             columns.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true)).collect();
         let package = package();
         reasons(&package, &package.lookups[0], &VersionId("bbbb".into()), &Schema::new(fields))
+    }
+
+    #[test]
+    fn one_command_trains_all_models_that_do_not_fit() {
+        let misfit = |model: &str, table: &str| Misfit {
+            model: model.into(),
+            version: VersionId("aaaa".into()),
+            table: table.into(),
+            trained: VersionId("bbbb".into()),
+            reasons: Vec::new(),
+        };
+        let misfits = [misfit("multi", "activity"), misfit("bin", "activity"), misfit("bin", "spend")];
+        assert_eq!(retrain(&misfits, "main").as_deref(), Some("pelton run +bin +multi"));
+        assert_eq!(retrain(&misfits[..1], "try").as_deref(), Some("pelton run +multi --env try"));
+        assert_eq!(retrain(&misfits[..0], "main"), None);
     }
 
     #[test]

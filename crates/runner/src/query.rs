@@ -58,7 +58,8 @@ pub async fn query(ctx: &Context, environment: &str, as_of: Option<AsOf>, text: 
     };
     let catalog = bind_all(ctx, &versions, held.as_ref().unwrap_or(&versions), text)?;
     let known = versions.keys().map(NodeName::as_str).chain(catalog.relations.keys().map(String::as_str));
-    ctx.engine.query(&catalog, text).await.map_err(|error| report(known, text, &error))
+    let is_model = |name: &str| catalog.predicts.contains_key(name);
+    ctx.engine.query(&catalog, text).await.map_err(|error| report(known, is_model, text, &error))
 }
 
 /// Everything that a text may name, with the quarantine of the versions in `held`. Only names that occur in it are bound: opening
@@ -74,10 +75,19 @@ fn bind_all(ctx: &Context, versions: &Versions, held: &Versions, text: &str) -> 
     Ok(catalog)
 }
 
-fn report<'a>(known: impl Iterator<Item = &'a str> + Clone, text: &str, error: &QueryError) -> Report {
+fn report<'a>(
+    known: impl Iterator<Item = &'a str> + Clone,
+    is_model: impl Fn(&str) -> bool,
+    text: &str,
+    error: &QueryError,
+) -> Report {
     let report = error.report("the query");
     let report = match error {
-        // The name is there, but not as what `predict(model, table)` asks for.
+        // The name is there, but not as what the query asks for: a model where rows are read, or rows where a model predicts.
+        QueryError::UnknownTable { name } if is_model(name) => {
+            Report::error("wrong-kind", format!("`{name}` is a model, not a table"))
+                .hint(format!("select * from predict({name}, TABLE)"))
+        }
         QueryError::UnknownTable { name } if known.clone().any(|other| other == name) => {
             Report::error("wrong-kind", format!("`{name}` is no model, so it cannot predict"))
         }

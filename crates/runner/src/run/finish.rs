@@ -98,7 +98,7 @@ impl Run<'_> {
             return Err(self.unpublished(current, "a node failed").into());
         }
         let fitting = fit::settle(self.ctx, &self.versions, &before)?;
-        let mut misfits: Vec<Report> = fitting.misfits.iter().map(|misfit| self.misfit(misfit)).collect();
+        let mut misfits = self.misfits(&fitting.misfits);
         if !misfits.is_empty() && publishes_all {
             misfits.push(self.unpublished(current, "a model in service could not look up its features"));
             return Err(Reports(misfits));
@@ -147,19 +147,28 @@ impl Run<'_> {
             .hint("set `publish = \"healthy\"` in pelton.toml to publish what is healthy")
     }
 
-    /// Says that a model cannot look up what this run made, and what to do.
-    fn misfit(&self, misfit: &fit::Misfit) -> Report {
-        let fit::Misfit { model, table, .. } = misfit;
+    /// Says that models cannot look up what this run made, and what to do. One command trains those anew that this run did not try;
+    /// the last report of them has it.
+    fn misfits(&self, misfits: &[fit::Misfit]) -> Vec<Report> {
         let outcome = &self.outcome;
-        let was_tried = outcome.held.iter().any(|held| held.node == *model)
-            || [&outcome.failed, &outcome.withheld].iter().any(|names| names.contains(model));
-        misfit.report().hint(match (was_tried, self.options.environment.as_str()) {
-            (true, _) => {
-                format!("leave these columns of `{table}` as they were until `{model}` is accepted without them")
-            }
-            (false, "main") => format!("pelton run +{model}"),
-            (false, environment) => format!("pelton run +{model} --env {environment}"),
-        })
+        let was_tried = |misfit: &fit::Misfit| {
+            let model = &misfit.model;
+            outcome.held.iter().any(|held| held.node == *model)
+                || [&outcome.failed, &outcome.withheld].iter().any(|names| names.contains(model))
+        };
+        let report = |misfit: &fit::Misfit| match was_tried(misfit) {
+            true => misfit.report().hint(format!(
+                "leave these columns of `{}` as they were until `{}` is accepted without them",
+                misfit.table, misfit.model
+            )),
+            false => misfit.report(),
+        };
+        let mut found: Vec<Report> = misfits.iter().map(report).collect();
+        if let Some(last) = misfits.iter().rposition(|misfit| !was_tried(misfit)) {
+            let untried = misfits.iter().filter(|misfit| !was_tried(misfit));
+            found[last].hints.extend(fit::retrain(untried, &self.options.environment));
+        }
+        found
     }
 
     /// Says which nodes are published as they were before.
