@@ -56,6 +56,8 @@ pub enum StepAction {
     Reuse,
     /// It depends on a node that is built first; whether it changes is known then.
     Depends,
+    /// The environment has it and the project does not any more: it leaves with the run's publication, whatever is selected.
+    Remove,
 }
 
 /// A node's part of a plan.
@@ -83,12 +85,12 @@ pub struct Planned {
     pub publication: Option<i64>,
     /// That this publication is a rollback: a run that would change something is refused then, unless it is told to roll forward.
     pub rolled_back: Option<RolledBack>,
-    /// Every selected node, in the order in which it would run.
+    /// Every selected node, in the order in which it would run; then the nodes that would leave the environment.
     pub steps: Vec<PlanStep>,
 }
 
 impl Planned {
-    /// Whether a run would build, reuse or re-examine anything.
+    /// Whether a run would build, reuse, re-examine or remove anything.
     pub fn changes_anything(&self) -> bool {
         self.steps.iter().any(|step| step.action != StepAction::Skip)
     }
@@ -190,6 +192,8 @@ pub struct RunOutcome {
     pub checked: Vec<NodeName>,
     /// Nodes for which a version of an earlier run was taken, and models of which a new version took over what an earlier one learned.
     pub reused: Vec<NodeName>,
+    /// Nodes that left the environment with the publication, because the project does not have them any more.
+    pub removed: Vec<NodeName>,
     /// Nodes that were not built because something that they read failed, or not published because a model that stays in service could
     /// not look them up.
     pub withheld: Vec<NodeName>,

@@ -288,12 +288,38 @@ pub(crate) fn chosen(ctx: &Context, options: &RunOptions, heads: &Heads) -> Resu
 
 /// The versions of an environment's publication that belong to nodes of the project.
 pub(crate) fn heads_of(ctx: &Context, environment: &str) -> Result<Heads, Reports> {
+    Ok(heads_and_gone(ctx, environment)?.0)
+}
+
+/// Those versions, and the ones whose nodes are gone.
+fn heads_and_gone(ctx: &Context, environment: &str) -> Result<(Heads, Vec<VersionHead>), Reports> {
     let heads = ctx.warehouse.state().heads(environment).map_err(reports)?;
-    Ok(heads
+    let (gone, heads): (Vec<VersionHead>, Vec<VersionHead>) =
+        heads.into_iter().partition(|head| is_gone(ctx, &head.node));
+    let heads = heads
         .into_iter()
         .filter(|head| ctx.project.nodes.get(&head.node).is_some_and(|node| node.kind() == head.kind))
         .map(|head| (head.node.clone(), head))
-        .collect())
+        .collect();
+    Ok((heads, gone))
+}
+
+/// Why a node leaves an environment.
+pub(crate) const GONE: &str = "the project does not have it any more";
+
+/// Whether a node that an environment has leaves with the next publication, whatever is selected: [`GONE`] says why.
+pub(crate) fn is_gone(ctx: &Context, node: &NodeName) -> bool {
+    !ctx.project.nodes.contains_key(node)
+}
+
+/// The step that takes a node out of the environment.
+fn removal(head: VersionHead) -> PlanStep {
+    let (kind, reason) = match head.kind.as_str() {
+        "model" => ("model", format!("{GONE}; its endpoint goes")),
+        "source" => ("source", GONE.to_string()),
+        _ => ("table", GONE.to_string()),
+    };
+    PlanStep { node: head.node, kind, action: StepAction::Remove, reason, suggestion: None }
 }
 
 /// For how many tables a plan looks for a better build: each costs the planning of its SELECT.
@@ -301,7 +327,7 @@ const SUGGESTIONS_MAX: usize = 100;
 
 /// Says what a run would do, without doing it.
 pub async fn plan(ctx: &Context, options: &RunOptions) -> Result<Planned, Reports> {
-    let mut heads = heads_of(ctx, &options.environment)?;
+    let (mut heads, gone) = heads_and_gone(ctx, &options.environment)?;
     let types = crate::check::types(&ctx.project, ctx.engine.as_ref(), Some(&ctx.warehouse))?;
     let mut steps = Vec::new();
     let mut open: BTreeSet<NodeName> = BTreeSet::new();
@@ -343,6 +369,10 @@ pub async fn plan(ctx: &Context, options: &RunOptions) -> Result<Planned, Report
             _ => None,
         };
         steps.push(PlanStep { node: name, kind: node.kind(), action, reason, suggestion });
+    }
+    // Without any version there is nothing to publish, and the environment stays as it is.
+    if !heads.is_empty() || !open.is_empty() {
+        steps.extend(gone.into_iter().map(removal));
     }
     let publication = ctx.warehouse.state().current_id(&options.environment).map_err(reports)?;
     let rolled_back = environments::rolled_back(ctx, &options.environment)?;

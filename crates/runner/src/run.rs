@@ -197,6 +197,7 @@ impl<'a> Run<'a> {
             skipped: Vec::new(),
             checked: Vec::new(),
             reused: Vec::new(),
+            removed: Vec::new(),
             withheld: Vec::new(),
             failed: Vec::new(),
             held: Vec::new(),
@@ -542,7 +543,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Refuses a run that would bring back what a rollback took out, or put something new in its place.
+/// Refuses a run that would bring back what a rollback took out, remove what it brought back, or put something new in its place.
 async fn not_undoing_a_rollback(ctx: &Context, options: &RunOptions, by: By<'_>) -> Result<(), Reports> {
     let Some(back) = environments::rolled_back(ctx, &options.environment)? else { return Ok(()) };
     let planned = plan::plan(ctx, options).await;

@@ -42,6 +42,7 @@ pub(crate) fn outcome(ended: &RunOutcome, style: Style) -> String {
     add("reused", plain(&ended.reused));
     add("skipped", plain(&ended.skipped));
     add("checked", plain(&ended.checked));
+    add("removed", plain(&ended.removed));
     add("withheld", plain(&ended.withheld));
     add("failed", plain(&ended.failed));
     let held = ended.held.iter().map(|held| match &held.in_service {
@@ -107,6 +108,7 @@ mod tests {
             skipped: vec!["customers".into()],
             checked: vec![],
             reused: vec![],
+            removed: vec!["churn".into()],
             withheld: vec![],
             failed: vec![],
             held: vec![],
@@ -124,6 +126,7 @@ mod tests {
             "\
 built    2  orders, spend
 skipped  1  customers
+removed  1  churn
 
 published: publication 4 of `main`   run 0198   1.2 s
 "
@@ -136,6 +139,7 @@ published: publication 4 of `main`   run 0198   1.2 s
         let ended = RunOutcome {
             published: false,
             built: vec![],
+            removed: vec![],
             held: vec![HeldModel {
                 node: "fraud".into(),
                 version: VersionId("b".into()),

@@ -40,6 +40,7 @@ pub(crate) fn planned(planned: &Planned, style: Style) -> String {
             StepAction::Check => "check",
             StepAction::Reuse => "reuse",
             StepAction::Depends => "depends",
+            StepAction::Remove => "remove",
         };
         let painted = style.action(action, action);
         sheet.row([
@@ -55,7 +56,9 @@ pub(crate) fn planned(planned: &Planned, style: Style) -> String {
     });
     let suggestions: String = suggestions.collect();
     let suggestions = if suggestions.is_empty() { suggestions } else { format!("\n{suggestions}") };
-    let changing = planned.steps.iter().filter(|step| step.action != StepAction::Skip).count();
+    let count = |is: fn(StepAction) -> bool| planned.steps.iter().filter(|step| is(step.action)).count();
+    let removing = count(|action| action == StepAction::Remove);
+    let changing = count(|action| !matches!(action, StepAction::Skip | StepAction::Remove));
     let now = match planned.publication {
         Some(id) => format!("`{}` is at publication {id}", planned.environment),
         None => format!("`{}` has no publication yet", planned.environment),
@@ -67,11 +70,15 @@ pub(crate) fn planned(planned: &Planned, style: Style) -> String {
         ),
         None => now,
     };
-    let all = words::counted(planned.steps.len() as u64, "node");
-    match changing {
-        0 => format!("{}\nnothing to do for {all}; {now}\n", sheet.text(style)),
-        _ => format!("{}\na run would look into {changing} of {all}; {now}\n{suggestions}", sheet.text(style)),
-    }
+    let all = words::counted((planned.steps.len() - removing) as u64, "node");
+    let removed = words::counted(removing as u64, "node");
+    let what = match (changing, removing) {
+        (0, 0) => format!("nothing to do for {all}"),
+        (0, _) => format!("a run would remove {removed}, with nothing to do for {all}"),
+        (_, 0) => format!("a run would look into {changing} of {all}"),
+        _ => format!("a run would look into {changing} of {all} and remove {removed}"),
+    };
+    format!("{}\n{what}; {now}\n{suggestions}", sheet.text(style))
 }
 
 /// A node on a page.
@@ -374,6 +381,32 @@ build    table   spend   its SQL changed
 depends  model   churn   it reads `spend`, built before it
 
 a run would look into 2 of 3 nodes; `main` is at publication 3
+"
+        );
+    }
+
+    #[test]
+    fn a_plan_says_what_leaves() {
+        let step = |node: &str, kind, action, reason: &str| PlanStep {
+            node: node.into(),
+            kind,
+            action,
+            reason: reason.into(),
+            suggestion: None,
+        };
+        let steps = vec![
+            step("orders", "source", StepAction::Skip, "its files are unchanged"),
+            step("churn", "model", StepAction::Remove, "the project does not have it any more; its endpoint goes"),
+        ];
+        let plan = Planned { environment: "main".into(), publication: Some(3), rolled_back: None, steps };
+        assert!(plan.changes_anything());
+        assert_eq!(
+            planned(&plan, Style::default()),
+            "\
+skip    source  orders  its files are unchanged
+remove  model   churn   the project does not have it any more; its endpoint goes
+
+a run would remove 1 node, with nothing to do for 1 node; `main` is at publication 3
 "
         );
     }

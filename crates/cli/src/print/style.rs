@@ -38,7 +38,7 @@ impl Style {
         match action {
             "built" | "build" | "published" | "restored" => self.green(text),
             "failed" => self.red(text),
-            "held" | "withheld" | "removed" => self.yellow(text),
+            "held" | "withheld" | "removed" | "remove" => self.yellow(text),
             "skipped" | "skip" | "reused" | "reuse" => self.dim(text),
             _ => text.to_string(),
         }

@@ -5,7 +5,7 @@ use crate::catalog::Versions;
 use crate::context::{Context, reports};
 use crate::outcome::{Event, RunOutcome};
 use crate::retry::{self, Attempts};
-use crate::{fit, logs, serving};
+use crate::{fit, logs, plan, serving};
 use pelton_base::fail::{self, Point};
 use pelton_base::{NodeName, Report, Reports, RunId, VersionId};
 use pelton_project::PublishRule;
@@ -17,11 +17,10 @@ impl Run<'_> {
     /// What is decided about nodes that the environment has and the project does not have any more: they leave with the publication.
     fn removed(&self, current: &Option<(i64, BTreeMap<NodeName, VersionId>)>) -> Vec<Decision> {
         let published = current.iter().flat_map(|(_, nodes)| nodes);
-        let gone = published.filter(|(node, _)| !self.ctx.project.nodes.contains_key(*node));
+        let gone = published.filter(|(node, _)| plan::is_gone(self.ctx, node));
         let removed = gone.map(|(node, id)| {
             let detail = serde_json::json!({ "summary": format!("version {id} left"), "before": id });
-            let reason = "the project does not have it any more".to_string();
-            Decision { node: node.clone(), action: Action::Removed, reason, detail }
+            Decision { node: node.clone(), action: Action::Removed, reason: plan::GONE.into(), detail }
         });
         removed.collect()
     }
@@ -109,7 +108,8 @@ impl Run<'_> {
         if nodes != before {
             self.handle.send(Event::Publishing);
             serving::build_online(self.ctx, &nodes).await?;
-            let decisions = [self.decisions.as_slice(), &self.removed(current), &kept_back].concat();
+            let removed = self.removed(current);
+            let decisions = [self.decisions.as_slice(), &removed, &kept_back].concat();
             let publish = Publish {
                 environment: &self.options.environment,
                 run: &self.id,
@@ -121,6 +121,7 @@ impl Run<'_> {
             };
             publication = Some(self.ctx.warehouse.state().publish(&publish).map_err(reports)?);
             self.decisions.clear();
+            self.outcome.removed = removed.into_iter().map(|decision| decision.node).collect();
         } else {
             self.decisions.extend(kept_back);
         }

@@ -1,0 +1,1 @@
+select id, x from points where x > 50
