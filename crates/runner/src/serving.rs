@@ -195,11 +195,13 @@ impl Features for OnlineFeatures {
 
 /// The packages of the models among these versions.
 pub(crate) fn packages(ctx: &Context, versions: &Versions) -> Result<Vec<Package>, Reports> {
+    // Asked one by one, ten thousand nodes take a tenth of a second.
+    let models = ctx.warehouse.state().nodes_with_models().map_err(crate::context::reports)?;
     let mut packages = Vec::new();
-    for id in versions.values() {
-        let head = ctx.warehouse.state().version_head(id).map_err(crate::context::reports)?;
-        if head.is_some_and(|head| head.kind == "model") {
-            packages.push(package_of(&ctx.warehouse, &catalog::load(ctx, id)?)?);
+    for id in models.iter().filter_map(|name| versions.get(name)) {
+        let version = catalog::load(ctx, id)?;
+        if version.kind == "model" {
+            packages.push(package_of(&ctx.warehouse, &version)?);
         }
     }
     Ok(packages)

@@ -122,6 +122,15 @@ impl State {
         })
     }
 
+    /// The nodes that have a version that is a model, by name.
+    pub fn nodes_with_models(&self) -> Result<Vec<NodeName>, StoreError> {
+        self.read(|db| {
+            db.prepare_cached("select distinct node from versions where kind = 'model' order by node")?
+                .query_map([], |row| Ok(NodeName::new(row.get_ref(0)?.as_str()?)))?
+                .collect()
+        })
+    }
+
     /// The version that an environment has of one node.
     pub fn head_in(&self, environment: &str, node: &NodeName) -> Result<Option<VersionHead>, StoreError> {
         self.read(|db| {
