@@ -153,8 +153,8 @@ fn decide_source(
     let changes = source_files::changes(ctx, node, settings, Some(&head.id))?;
     if changes.is_empty() {
         // A run that took rows of the quarantine in may have failed to publish them.
-        let newest = succession::of_source(ctx, &node.name, environment)?.into_iter().next();
-        if let Some(newer) = newest.filter(|newer| newer.id != head.id && newer.digest != head.digest)
+        if let Some(newer) = succession::newer_source(ctx, head, environment)?
+            && newer.digest != head.digest
             && is_current(ctx, node, settings, &newer)?
             && replay::repairs_of(ctx, &newer.id)? > replay::repairs_of(ctx, &head.id)?
         {

@@ -88,6 +88,21 @@ pub(crate) fn ground(ctx: &Context, node: &Node, current: Option<&VersionHead>) 
     }
 }
 
+/// The newest version of a source that may be taken over, when it is not `head` itself. The run that changes nothing asks this of every
+/// source, and mostly `head` is the newest there is, which costs no look into its files.
+pub(crate) fn newer_source(
+    ctx: &Context,
+    head: &VersionHead,
+    environment: &str,
+) -> Result<Option<VersionHead>, Reports> {
+    let newest = ctx.warehouse.state().version_heads_of(&head.node).map_err(reports)?.into_iter().next();
+    if newest.is_none_or(|newest| newest.id == head.id) {
+        return Ok(None);
+    }
+    let newest = of_source(ctx, &head.node, environment)?.into_iter().next();
+    Ok(newest.filter(|newest| newest.id != head.id))
+}
+
 /// The versions of a source that may be taken over, newest first: those without repairs that another environment tried.
 pub(crate) fn of_source(ctx: &Context, name: &NodeName, environment: &str) -> Result<Vec<VersionHead>, Reports> {
     let state = ctx.warehouse.state();
