@@ -355,15 +355,12 @@ mod tests {
     use super::*;
     use pelton_runner::PlanStep;
 
+    fn step(node: &str, kind: &'static str, action: StepAction, reason: &str) -> PlanStep {
+        PlanStep { node: node.into(), kind, action, reason: reason.into(), suggestion: None }
+    }
+
     #[test]
     fn a_plan_says_what_and_why() {
-        let step = |node: &str, kind, action, reason: &str| PlanStep {
-            node: node.into(),
-            kind,
-            action,
-            reason: reason.into(),
-            suggestion: None,
-        };
         let steps = vec![
             step("orders", "source", StepAction::Skip, "its files are unchanged"),
             step("spend", "table", StepAction::Build, "its SQL changed"),
@@ -387,13 +384,6 @@ a run would look into 2 of 3 nodes; `main` is at publication 3
 
     #[test]
     fn a_plan_says_what_leaves() {
-        let step = |node: &str, kind, action, reason: &str| PlanStep {
-            node: node.into(),
-            kind,
-            action,
-            reason: reason.into(),
-            suggestion: None,
-        };
         let steps = vec![
             step("orders", "source", StepAction::Skip, "its files are unchanged"),
             step("churn", "model", StepAction::Remove, "the project does not have it any more; its endpoint goes"),
