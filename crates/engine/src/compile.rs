@@ -1,12 +1,14 @@
 //! Row-wise expressions, compiled once: the same physical expressions in training, at the endpoint and in `predict()`.
 
-use crate::error;
+use crate::{error, overflow};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::context::SessionState;
-use datafusion::logical_expr::{ExprSchemable, Volatility};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{Expr, ExprSchemable, Volatility};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use pelton_query::{QueryError, RowProgram};
 use std::sync::Arc;
@@ -23,7 +25,9 @@ pub(crate) fn compile(
         let scope = DFSchema::try_from(Schema::new(seen.clone())).map_err(error::translate)?;
         let expression = state.create_logical_expr(sql, &scope).map_err(error::translate)?;
         refuse_volatile(&expression)?;
-        let physical = state.create_physical_expr(expression.clone(), &scope).map_err(error::translate)?;
+        let physical = checked(state, expression.clone(), &scope)
+            .and_then(|expression| state.create_physical_expr(expression, &scope))
+            .map_err(error::translate)?;
         let data_type = physical.data_type(scope.as_arrow()).map_err(error::translate)?;
         // A null literal has no type of its own: it is stored as text.
         if expression.get_type(&scope).is_err() {
@@ -41,9 +45,18 @@ pub(crate) fn compile(
     Ok(Arc::new(Program { inputs: schema, outputs, steps: compiled }))
 }
 
-fn refuse_volatile(expression: &datafusion::logical_expr::Expr) -> Result<(), QueryError> {
+/// The expression with its types resolved and its arithmetic checked.
+fn checked(state: &SessionState, expression: Expr, scope: &DFSchema) -> datafusion::common::Result<Expr> {
+    let context = SimplifyContext::builder()
+        .with_schema(Arc::new(scope.clone()))
+        .with_config_options(Arc::clone(state.config_options()))
+        .build();
+    let typed = ExprSimplifier::new(context).coerce(expression, scope)?;
+    Ok(overflow::checked_expression(typed, scope)?.data)
+}
+
+fn refuse_volatile(expression: &Expr) -> Result<(), QueryError> {
     use datafusion::common::tree_node::TreeNode;
-    use datafusion::logical_expr::Expr;
     let mut found = None;
     expression
         .apply(|part| {

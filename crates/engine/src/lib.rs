@@ -15,6 +15,7 @@ mod lineage;
 mod local;
 mod locality;
 mod order;
+mod overflow;
 mod provider;
 mod rewrite;
 mod score;

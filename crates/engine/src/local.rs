@@ -2,7 +2,7 @@
 
 use crate::context::{self, Bound};
 use crate::damage::Suspects;
-use crate::{asof, compile, delta, error, exact, lineage, locality, order, rewrite, volatile};
+use crate::{asof, compile, delta, error, exact, lineage, locality, order, overflow, rewrite, volatile};
 use async_trait::async_trait;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionStateBuilder;
@@ -99,10 +99,12 @@ impl LocalEngine {
         Ok(LocalEngine { base: state })
     }
 
-    /// The logical plan of a SELECT over a catalog, after the analyzer has resolved types and as-of joins, with nothing left open.
+    /// The logical plan of a SELECT over a catalog, after the analyzer has resolved types and as-of joins, with nothing left open
+    /// and arithmetic checked.
     fn logical(&self, catalog: &Catalog, sql: &str) -> Result<(SessionState, LogicalPlan), QueryError> {
         let state = context::state_at(&self.base, catalog);
-        let plan = order::with_ties_broken(logical_in(&state, catalog, sql)?).map_err(error::translate)?;
+        let plan = order::with_ties_broken(logical_in(&state, catalog, sql)?);
+        let plan = plan.and_then(overflow::checked).map_err(error::translate)?;
         Ok((state, plan))
     }
 }

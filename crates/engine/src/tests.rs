@@ -5,6 +5,7 @@ mod delta;
 mod exact;
 mod lineage;
 mod locality;
+mod overflow;
 mod sql;
 
 use crate::{Limits, LocalEngine};

@@ -1,146 +1,122 @@
 //! Accumulators over exact sums: for one group and for windows ([`One`]), and for many groups at once ([`PerGroup`]).
 //!
-//! Both pass the same state on: how many values there were, their sum, and where the variance asks for it the sum of their squares.
+//! Both pass the same state on: how many rows there were, and their sums. What is added up, of one column ([`super::single`]) or of pairs
+//! ([`super::pair`]), is theirs.
 
-use super::Kind;
-use super::sum::variance;
-use super::total::{Squares, Total};
 use datafusion::common::{Result, internal_err};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use datafusion::scalar::ScalarValue;
+use smallvec::SmallVec;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Float64Array, UInt64Array};
 use arrow::datatypes::{Float64Type, UInt64Type};
 
-/// The values of one group.
-#[derive(Debug, Clone, Default)]
-struct Values {
-    count: u64,
-    sum: Total<0>,
-    /// The sum of their squares, for the variance.
-    squares: Option<Box<Squares>>,
+/// The arguments of the aggregate in a batch.
+pub(super) type Columns<'a> = SmallVec<[&'a Float64Array; 2]>;
+
+fn columns(arrays: &[ArrayRef]) -> Columns<'_> {
+    arrays.iter().map(|array| array.as_primitive::<Float64Type>()).collect()
 }
 
-impl Values {
-    #[inline]
-    fn add(&mut self, kind: Kind, value: f64) {
-        self.count += 1;
-        self.sum.add(value);
-        if kind.has_squares() {
-            self.squares.get_or_insert_default().add_square(value);
-        }
-    }
+/// The sums of one group.
+pub(super) trait Values: Clone + Debug + Default + Send + Sync + 'static {
+    /// What is made of them.
+    type Kind: Copy + Debug + Send + Sync;
+    /// What is added.
+    type Row;
 
-    fn take(&mut self, kind: Kind, value: f64) {
-        self.count -= 1;
-        self.sum.take(value);
-        if kind.has_squares() {
-            self.squares.get_or_insert_default().take_square(value);
-        }
-    }
+    /// Row `at`; `None` where a value is missing.
+    fn row(columns: &Columns<'_>, at: usize) -> Option<Self::Row>;
+    fn add(&mut self, kind: Self::Kind, row: Self::Row);
+    fn take(&mut self, kind: Self::Kind, row: Self::Row);
+    fn result(&self, kind: Self::Kind) -> Option<f64>;
+    /// How many rows are in the sums.
+    fn count(&mut self) -> &mut u64;
+    /// How many sums there are.
+    fn sums(kind: Self::Kind) -> usize;
+    /// Sum `at` as bytes.
+    fn to_bytes(&self, at: usize, out: &mut Vec<u8>);
+    /// Adds bytes to sum `at`; whether they can be read.
+    fn merge(&mut self, at: usize, bytes: &[u8]) -> bool;
+    /// Bytes on the heap.
+    fn heap(&self) -> usize;
+}
 
-    /// Adds row `row` of a state.
-    fn merge(&mut self, kind: Kind, state: &[ArrayRef], row: usize) -> Result<()> {
-        let part = |at: usize| state[at].as_binary::<i32>().value(row);
-        self.count += state[0].as_primitive::<UInt64Type>().value(row);
-        let is_read = self.sum.merge(part(1));
-        if is_read && (!kind.has_squares() || self.squares.get_or_insert_default().merge(part(2))) {
-            return Ok(());
-        }
-        internal_err!("the state of an exact sum cannot be read")
-    }
-
-    fn result(&self, kind: Kind) -> Option<f64> {
-        let variance = |is_sample| variance(self.count, &self.sum.whole(), &self.squares.as_ref()?.whole(), is_sample);
-        match kind {
-            _ if self.count == 0 => None,
-            Kind::Sum => Some(self.sum.value()),
-            Kind::Mean => Some(self.sum.value() / self.count as f64),
-            Kind::Variance { is_sample } => variance(is_sample),
-            Kind::Deviation { is_sample } => variance(is_sample).map(f64::sqrt),
-        }
-    }
-
-    fn heap(&self) -> usize {
-        self.sum.heap() + self.squares.as_ref().map_or(0, |squares| size_of::<Squares>() + squares.heap())
-    }
+/// Adds row `row` of a state.
+fn merge<V: Values>(values: &mut V, kind: V::Kind, state: &[ArrayRef], row: usize) -> Result<()> {
+    *values.count() += state[0].as_primitive::<UInt64Type>().value(row);
+    let is_read = (0..V::sums(kind)).all(|sum| values.merge(sum, state[1 + sum].as_binary::<i32>().value(row)));
+    if is_read { Ok(()) } else { internal_err!("the state of an exact sum cannot be read") }
 }
 
 /// Writes the states of groups as columns.
-struct States {
-    kind: Kind,
+struct States<V: Values> {
+    kind: V::Kind,
     counts: Vec<u64>,
-    sums: BinaryBuilder,
-    squares: BinaryBuilder,
+    sums: Vec<BinaryBuilder>,
     bytes: Vec<u8>,
 }
 
-impl States {
-    fn new(kind: Kind, groups: usize) -> Self {
-        let bytes = || BinaryBuilder::with_capacity(groups, 16 * groups);
-        States { kind, counts: Vec::with_capacity(groups), sums: bytes(), squares: bytes(), bytes: Vec::new() }
+impl<V: Values> States<V> {
+    fn new(kind: V::Kind, groups: usize) -> Self {
+        let bytes = |_| BinaryBuilder::with_capacity(groups, 16 * groups);
+        let sums = (0..V::sums(kind)).map(bytes).collect();
+        States { kind, counts: Vec::with_capacity(groups), sums, bytes: Vec::new() }
     }
 
-    fn push(&mut self, values: &Values) {
-        self.counts.push(values.count);
-        self.bytes.clear();
-        values.sum.to_bytes(&mut self.bytes);
-        self.sums.append_value(&self.bytes);
-        if self.kind.has_squares() {
+    fn push(&mut self, values: &mut V) {
+        self.counts.push(*values.count());
+        for (at, sums) in self.sums.iter_mut().enumerate() {
             self.bytes.clear();
-            values.squares.as_deref().unwrap_or(&Squares::default()).to_bytes(&mut self.bytes);
-            self.squares.append_value(&self.bytes);
+            values.to_bytes(at, &mut self.bytes);
+            sums.append_value(&self.bytes);
         }
     }
 
-    /// The state of one value, which is its own sum, or of none.
-    fn push_value(&mut self, value: Option<f64>) {
-        self.counts.push(u64::from(value.is_some()));
-        let value = value.unwrap_or(0.0);
-        self.sums.append_value(value.to_le_bytes());
-        if self.kind.has_squares() {
-            let mut square = Squares::default();
-            square.add_square(value);
-            self.bytes.clear();
-            square.to_bytes(&mut self.bytes);
-            self.squares.append_value(&self.bytes);
+    /// The state of one row, or of none.
+    fn push_row(&mut self, row: Option<V::Row>) {
+        let mut values = V::default();
+        if let Some(row) = row {
+            values.add(self.kind, row);
         }
+        self.push(&mut values);
     }
 
-    fn finish(mut self) -> Vec<ArrayRef> {
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(self.counts)), Arc::new(self.sums.finish())];
-        if self.kind.has_squares() {
-            columns.push(Arc::new(self.squares.finish()));
-        }
+    fn finish(self) -> Vec<ArrayRef> {
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(self.counts))];
+        columns.extend(self.sums.into_iter().map(|mut sums| Arc::new(sums.finish()) as ArrayRef));
         columns
     }
 }
 
-/// The aggregate of one group, from which values can be taken away again.
+/// The aggregate of one group, from which rows can be taken away again.
 #[derive(Debug)]
-pub(super) struct One {
-    kind: Kind,
-    values: Values,
+pub(super) struct One<V: Values> {
+    kind: V::Kind,
+    values: V,
 }
 
-impl One {
-    pub(super) fn new(kind: Kind) -> Self {
-        One { kind, values: Values::default() }
+impl<V: Values> One<V> {
+    pub(super) fn new(kind: V::Kind) -> Self {
+        One { kind, values: V::default() }
     }
 }
 
-impl Accumulator for One {
-    fn update_batch(&mut self, columns: &[ArrayRef]) -> Result<()> {
-        for value in columns[0].as_primitive::<Float64Type>().iter().flatten() {
-            self.values.add(self.kind, value);
+impl<V: Values> Accumulator for One<V> {
+    fn update_batch(&mut self, arrays: &[ArrayRef]) -> Result<()> {
+        let columns = columns(arrays);
+        for row in (0..columns[0].len()).filter_map(|at| V::row(&columns, at)) {
+            self.values.add(self.kind, row);
         }
         Ok(())
     }
 
-    fn retract_batch(&mut self, columns: &[ArrayRef]) -> Result<()> {
-        for value in columns[0].as_primitive::<Float64Type>().iter().flatten() {
-            self.values.take(self.kind, value);
+    fn retract_batch(&mut self, arrays: &[ArrayRef]) -> Result<()> {
+        let columns = columns(arrays);
+        for row in (0..columns[0].len()).filter_map(|at| V::row(&columns, at)) {
+            self.values.take(self.kind, row);
         }
         Ok(())
     }
@@ -150,12 +126,12 @@ impl Accumulator for One {
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        (0..states[0].len()).try_for_each(|row| self.values.merge(self.kind, states, row))
+        (0..states[0].len()).try_for_each(|row| merge(&mut self.values, self.kind, states, row))
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         let mut states = States::new(self.kind, 1);
-        states.push(&self.values);
+        states.push(&mut self.values);
         states.finish().iter().map(|column| ScalarValue::try_from_array(column, 0)).collect()
     }
 
@@ -170,21 +146,21 @@ impl Accumulator for One {
 
 /// The aggregates of many groups.
 #[derive(Debug)]
-pub(super) struct PerGroup {
-    kind: Kind,
-    groups: Vec<Values>,
+pub(super) struct PerGroup<V: Values> {
+    kind: V::Kind,
+    groups: Vec<V>,
     /// Bytes that the groups have on the heap. Asked for after each batch, so it is kept instead of counted.
     heap: usize,
 }
 
-impl PerGroup {
-    pub(super) fn new(kind: Kind) -> Self {
+impl<V: Values> PerGroup<V> {
+    pub(super) fn new(kind: V::Kind) -> Self {
         PerGroup { kind, groups: Vec::new(), heap: 0 }
     }
 
     /// Changes a group, and keeps count of its bytes.
     #[inline]
-    fn change(&mut self, group: usize, change: impl FnOnce(&mut Values) -> Result<()>) -> Result<()> {
+    fn change(&mut self, group: usize, change: impl FnOnce(&mut V) -> Result<()>) -> Result<()> {
         let values = &mut self.groups[group];
         let before = values.heap();
         change(values)?;
@@ -192,27 +168,27 @@ impl PerGroup {
         Ok(())
     }
 
-    fn emit(&mut self, emit_to: EmitTo) -> Vec<Values> {
+    fn emit(&mut self, emit_to: EmitTo) -> Vec<V> {
         let emitted = emit_to.take_needed(&mut self.groups);
-        self.heap -= emitted.iter().map(Values::heap).sum::<usize>();
+        self.heap -= emitted.iter().map(V::heap).sum::<usize>();
         emitted
     }
 }
 
-impl GroupsAccumulator for PerGroup {
+impl<V: Values> GroupsAccumulator for PerGroup<V> {
     fn update_batch(
         &mut self,
-        columns: &[ArrayRef],
+        arrays: &[ArrayRef],
         groups: &[usize],
         filter: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
-        self.groups.resize_with(total, Values::default);
-        let (kind, values) = (self.kind, columns[0].as_primitive::<Float64Type>());
-        for (row, group) in groups.iter().enumerate() {
-            if values.is_valid(row) && passes(filter, row) {
-                self.change(*group, |group| {
-                    group.add(kind, values.value(row));
+        self.groups.resize_with(total, V::default);
+        let (kind, columns) = (self.kind, columns(arrays));
+        for (at, group) in groups.iter().enumerate() {
+            if let Some(row) = V::row(&columns, at).filter(|_| passes(filter, at)) {
+                self.change(*group, |values| {
+                    values.add(kind, row);
                     Ok(())
                 })?;
             }
@@ -221,10 +197,10 @@ impl GroupsAccumulator for PerGroup {
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
-        self.groups.resize_with(total, Values::default);
+        self.groups.resize_with(total, V::default);
         let kind = self.kind;
         for (row, group) in groups.iter().enumerate() {
-            self.change(*group, |group| group.merge(kind, states, row))?;
+            self.change(*group, |values| merge(values, kind, states, row))?;
         }
         Ok(())
     }
@@ -235,26 +211,26 @@ impl GroupsAccumulator for PerGroup {
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        let emitted = self.emit(emit_to);
+        let mut emitted = self.emit(emit_to);
         let mut states = States::new(self.kind, emitted.len());
-        emitted.iter().for_each(|values| states.push(values));
+        emitted.iter_mut().for_each(|values| states.push(values));
         Ok(states.finish())
     }
 
-    fn convert_to_state(&self, columns: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let values = columns[0].as_primitive::<Float64Type>();
-        let mut states = States::new(self.kind, values.len());
-        for row in 0..values.len() {
-            states.push_value((values.is_valid(row) && passes(filter, row)).then(|| values.value(row)));
+    fn convert_to_state(&self, arrays: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+        let columns = columns(arrays);
+        let mut states = States::<V>::new(self.kind, columns[0].len());
+        for at in 0..columns[0].len() {
+            states.push_row(V::row(&columns, at).filter(|_| passes(filter, at)));
         }
         Ok(states.finish())
     }
 
     fn size(&self) -> usize {
-        self.groups.capacity() * size_of::<Values>() + self.heap
+        self.groups.capacity() * size_of::<V>() + self.heap
     }
 }
 
-fn passes(filter: Option<&BooleanArray>, row: usize) -> bool {
+pub(super) fn passes(filter: Option<&BooleanArray>, row: usize) -> bool {
     filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
 }

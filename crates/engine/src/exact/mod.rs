@@ -1,15 +1,19 @@
-//! `sum`, `avg`, `var` and `stddev` of doubles that do not depend on the order of rows.
+//! `sum`, `avg`, `var`, `stddev`, `covar`, `corr` and the `regr_` functions that do not depend on the order of rows, and never leave their type in silence.
 //!
 //! Addition of floating point numbers is not associative, so an ordinary sum depends on how rows are spread over files, batches and threads.
 //! A table with such a column would get another digest on a machine with more cores, after a spill, or when it is built incrementally. These
 //! aggregates take the place of DataFusion's for doubles: the sum is exact and rounded once (`total`, `sum`), so it is a function of the values.
-//! Everything else (other types, `distinct`) is passed on to DataFusion's own.
+//! A sum of whole numbers or decimals that does not fit its type is an error (`whole`). Other types are passed on to DataFusion's own.
 
 mod accumulate;
+mod distinct;
+mod pair;
+mod single;
 mod sum;
 mod total;
+mod whole;
 
-use accumulate::{One, PerGroup};
+use accumulate::{One, PerGroup, Values};
 use datafusion::common::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionState;
@@ -21,6 +25,9 @@ use datafusion::logical_expr::{
     SetMonotonicity, Signature, StatisticsArgs,
 };
 use datafusion::scalar::ScalarValue;
+use distinct::Distinct;
+use pair::{Pair, Pairs};
+use single::{Column, Single};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -28,27 +35,29 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 /// What is made of the sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
-    Sum,
-    Mean,
-    Variance { is_sample: bool },
-    Deviation { is_sample: bool },
+    Single(Single),
+    Pair(Pair),
 }
 
 impl Kind {
     fn of(name: &str) -> Option<Kind> {
-        Some(match name {
-            "sum" => Kind::Sum,
-            "avg" => Kind::Mean,
-            "var" => Kind::Variance { is_sample: true },
-            "var_pop" => Kind::Variance { is_sample: false },
-            "stddev" => Kind::Deviation { is_sample: true },
-            "stddev_pop" => Kind::Deviation { is_sample: false },
-            _ => return None,
-        })
+        Some(Kind::Single(match name {
+            "sum" => Single::Sum,
+            "avg" => Single::Mean,
+            "var" => Single::Variance { is_sample: true },
+            "var_pop" => Single::Variance { is_sample: false },
+            "stddev" => Single::Deviation { is_sample: true },
+            "stddev_pop" => Single::Deviation { is_sample: false },
+            _ => return Pair::of(name).map(Kind::Pair),
+        }))
     }
 
-    fn has_squares(self) -> bool {
-        matches!(self, Kind::Variance { .. } | Kind::Deviation { .. })
+    /// How many sums of doubles are kept.
+    fn sums(self) -> usize {
+        match self {
+            Kind::Single(kind) => Column::sums(kind),
+            Kind::Pair(kind) => Pairs::sums(kind),
+        }
     }
 }
 
@@ -65,21 +74,57 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
     Ok(())
 }
 
-/// An aggregate of DataFusion that is exact for doubles.
+/// An aggregate of DataFusion with other sums.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Exact {
     inner: Arc<AggregateUDF>,
     kind: Kind,
 }
 
-impl Exact {
-    fn is_ours(&self, args: &AccumulatorArgs<'_>) -> bool {
-        ours(args.is_distinct, args.expr_fields)
+/// Who adds up.
+#[derive(Debug, Clone, PartialEq)]
+enum Way {
+    /// Exact sums of doubles.
+    Doubles(Kind),
+    /// Sums of whole numbers or decimals of this type that cannot leave it unseen.
+    Whole(DataType),
+}
+
+impl Way {
+    /// `None` where DataFusion's own does.
+    fn of(kind: Kind, is_distinct: bool, inputs: &[FieldRef]) -> Option<Way> {
+        let are_doubles = inputs.iter().all(|input| input.data_type() == &DataType::Float64);
+        match (kind, inputs) {
+            (Kind::Single(Single::Sum | Single::Mean), [_]) if are_doubles => Some(Way::Doubles(kind)),
+            (_, [_] | [_, _]) if are_doubles && !is_distinct => Some(Way::Doubles(kind)),
+            (Kind::Single(Single::Sum), [input]) if whole::can_overflow(input.data_type()) => {
+                Some(Way::Whole(input.data_type().clone()))
+            }
+            _ => None,
+        }
+    }
+
+    fn one(&self) -> Box<dyn Accumulator> {
+        match self {
+            Way::Doubles(Kind::Single(kind)) => Box::new(One::<Column>::new(*kind)),
+            Way::Doubles(Kind::Pair(kind)) => Box::new(One::<Pairs>::new(*kind)),
+            Way::Whole(data_type) => whole::one(data_type),
+        }
+    }
+
+    fn per_group(&self) -> Box<dyn GroupsAccumulator> {
+        match self {
+            Way::Doubles(Kind::Single(kind)) => Box::new(PerGroup::<Column>::new(*kind)),
+            Way::Doubles(Kind::Pair(kind)) => Box::new(PerGroup::<Pairs>::new(*kind)),
+            Way::Whole(data_type) => whole::per_group(data_type),
+        }
     }
 }
 
-fn ours(is_distinct: bool, inputs: &[FieldRef]) -> bool {
-    !is_distinct && matches!(inputs, [input] if input.data_type() == &DataType::Float64)
+impl Exact {
+    fn way(&self, args: &AccumulatorArgs<'_>) -> Option<Way> {
+        Way::of(self.kind, args.is_distinct, args.expr_fields)
+    }
 }
 
 impl AggregateUDFImpl for Exact {
@@ -112,40 +157,45 @@ impl AggregateUDFImpl for Exact {
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        if !ours(args.is_distinct, args.input_fields) {
-            return self.inner.state_fields(args);
-        }
+        let way = Way::of(self.kind, args.is_distinct, args.input_fields).filter(|_| !args.is_distinct);
         let field = |part: &str, data_type| Arc::new(Field::new(format_state_name(args.name, part), data_type, true));
-        let mut fields = vec![field("count", DataType::UInt64), field("sum", DataType::Binary)];
-        if self.kind.has_squares() {
-            fields.push(field("squares", DataType::Binary));
+        match way {
+            None => self.inner.state_fields(args),
+            Some(Way::Whole(data_type)) => Ok(vec![field("sum", whole::state_type(&data_type))]),
+            Some(Way::Doubles(kind)) => {
+                let sum = |at: usize| field(&format!("sum {at}"), DataType::Binary);
+                Ok(std::iter::once(field("count", DataType::UInt64)).chain((0..kind.sums()).map(sum)).collect())
+            }
         }
-        Ok(fields)
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        if !self.is_ours(&args) {
-            return self.inner.accumulator(args);
+        match self.way(&args) {
+            None => self.inner.accumulator(args),
+            Some(way) if args.is_distinct => Ok(Box::new(Distinct::new(self.inner.accumulator(args)?, way))),
+            Some(way) => Ok(way.one()),
         }
-        Ok(Box::new(One::new(self.kind)))
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        if !self.is_ours(&args) {
-            return self.inner.create_sliding_accumulator(args);
+        match self.way(&args) {
+            Some(way) if !args.is_distinct => Ok(way.one()),
+            _ => self.inner.create_sliding_accumulator(args),
         }
-        Ok(Box::new(One::new(self.kind)))
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.is_ours(&args) || self.inner.groups_accumulator_supported(args)
+        match self.way(&args) {
+            Some(_) => !args.is_distinct,
+            None => self.inner.groups_accumulator_supported(args),
+        }
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        if !self.is_ours(&args) {
-            return self.inner.create_groups_accumulator(args);
+        match self.way(&args) {
+            Some(way) => Ok(way.per_group()),
+            None => self.inner.create_groups_accumulator(args),
         }
-        Ok(Box::new(PerGroup::new(self.kind)))
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
@@ -156,26 +206,20 @@ impl AggregateUDFImpl for Exact {
         AggregateOrderSensitivity::Insensitive
     }
 
-    /// DataFusion makes `sum(x) + c * count(x)` of `sum(x + c)`, which for doubles is another number.
+    /// DataFusion makes `sum(x) + c * count(x)` of `sum(x + c)`: for doubles another number, for others one that overflows where this does not.
     fn simplify_expr_op_literal(
         &self,
-        function: &AggregateFunction,
-        arg: &Expr,
-        operator: Operator,
-        literal: &Expr,
-        arg_is_left: bool,
+        _: &AggregateFunction,
+        _: &Expr,
+        _: Operator,
+        _: &Expr,
+        _: bool,
     ) -> Result<Option<Expr>> {
-        match literal {
-            Expr::Literal(value, _) if value.data_type().is_floating() => Ok(None),
-            _ => self.inner.simplify_expr_op_literal(function, arg, operator, literal, arg_is_left),
-        }
+        Ok(None)
     }
 
-    fn value_from_stats(&self, args: &StatisticsArgs<'_>) -> Option<ScalarValue> {
-        match args.return_type {
-            DataType::Float64 => None,
-            _ => self.inner.value_from_stats(args),
-        }
+    fn value_from_stats(&self, _: &StatisticsArgs<'_>) -> Option<ScalarValue> {
+        None
     }
 
     fn default_value(&self, data_type: &DataType) -> Result<ScalarValue> {

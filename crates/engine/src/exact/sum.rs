@@ -1,4 +1,4 @@
-//! [`Sum`]: the exact sum of any doubles; and [`variance`], exact until its one division.
+//! [`Sum`]: the exact sum of any doubles; and [`apart`], from which variances and covariances come, exact until its one division.
 //!
 //! A double is a whole number of units of 2^-1074. The sum is kept as such a number, in limbs of 32 bits that have room for many additions
 //! before carries must move up (the small superaccumulator of R. M. Neal, "Fast exact summation using small and large superaccumulators",
@@ -19,7 +19,7 @@ const SIGNIFICAND: u32 = 53;
 /// Limbs that one deposit reaches: 53 bits, moved up by up to 31.
 const REACH: usize = 3;
 
-/// The exact sum of doubles, or of their squares.
+/// The exact sum of doubles, or of products of two.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sum {
     /// Limb `i` counts units of 2^(32 * (first + i)).
@@ -61,13 +61,16 @@ impl Sum {
         }
     }
 
-    /// Adds the square of a value `sign` times, in units of 2^-2148. A sum of squares is read by [`variance`].
-    pub(super) fn put_square(&mut self, value: f64, sign: i64) {
-        let Some((significand, bit)) = parts(value) else { return self.put_special(value * value, sign) };
-        let square = u128::from(significand) * u128::from(significand);
-        let low = (square & ((1 << SIGNIFICAND) - 1)) as u64;
-        self.deposit(low, 2 * bit, sign);
-        self.deposit((square >> SIGNIFICAND) as u64, 2 * bit + SIGNIFICAND, sign);
+    /// Adds the product of two values `sign` times, in units of 2^-2148. A sum of products is read by [`apart`].
+    pub(super) fn put_product(&mut self, a: f64, b: f64, sign: i64) {
+        let (Some((of_a, bit_a)), Some((of_b, bit_b))) = (parts(a), parts(b)) else {
+            return self.put_special(a * b, sign);
+        };
+        let product = u128::from(of_a) * u128::from(of_b);
+        let sign = if (a < 0.0) == (b < 0.0) { sign } else { -sign };
+        let low = (product & ((1 << SIGNIFICAND) - 1)) as u64;
+        self.deposit(low, bit_a + bit_b, sign);
+        self.deposit((product >> SIGNIFICAND) as u64, bit_a + bit_b + SIGNIFICAND, sign);
     }
 
     fn put_special(&mut self, value: f64, sign: i64) {
@@ -266,22 +269,45 @@ impl Number {
         Number { negative: self.negative != other.negative, digits, first: self.first + other.first }.trimmed()
     }
 
-    /// What is left of this number when a smaller one is taken from it; both positive.
+    /// The difference of two numbers.
     fn minus(&self, other: &Number) -> Number {
-        let first = self.first.min(other.first);
-        let digit = |number: &Number, at: u32| match at.checked_sub(number.first) {
-            Some(at) => number.digits.get(at as usize).copied().unwrap_or(0),
-            None => 0,
-        };
-        let end = (self.first + self.digits.len() as u32).max(other.first + other.digits.len() as u32);
-        let mut borrow = 0i64;
-        let digits = (first..end).map(|at| {
-            let left = i64::from(digit(self, at)) - i64::from(digit(other, at)) + borrow;
-            borrow = left >> LIMB;
-            left as u32
+        match (self.negative == other.negative, self.is_below(other)) {
+            (false, _) => self.with(other, 1),
+            (true, false) => self.with(other, -1),
+            (true, true) => {
+                let opposite = other.with(self, -1);
+                Number { negative: !self.negative, ..opposite }
+            }
+        }
+    }
+
+    /// The digit at 2^(32 * at).
+    fn digit(&self, at: u32) -> u32 {
+        at.checked_sub(self.first).and_then(|at| self.digits.get(at as usize)).copied().unwrap_or(0)
+    }
+
+    fn end(&self) -> u32 {
+        self.first + self.digits.len() as u32
+    }
+
+    /// Whether the magnitude is below that of another.
+    fn is_below(&self, other: &Number) -> bool {
+        let (first, end) = (self.first.min(other.first), self.end().max(other.end()));
+        let differs = (first..end).rev().find(|at| self.digit(*at) != other.digit(*at));
+        differs.is_some_and(|at| self.digit(at) < other.digit(at))
+    }
+
+    /// A number of this sign with the other magnitude added (`times` 1), or taken away (-1), which then is not above this one.
+    fn with(&self, other: &Number, times: i64) -> Number {
+        let (first, end) = (self.first.min(other.first), self.end().max(other.end()));
+        let mut carry = 0i64;
+        let digits = (first..=end).map(|at| {
+            let sum = i64::from(self.digit(at)) + times * i64::from(other.digit(at)) + carry;
+            carry = sum >> LIMB;
+            sum as u32
         });
         let digits = digits.collect();
-        Number { negative: borrow < 0, digits, first }.trimmed()
+        Number { negative: self.negative, digits, first }.trimmed()
     }
 
     fn bit(&self, at: u64) -> bool {
@@ -341,26 +367,35 @@ fn scaled(significand: u64, exponent: i64) -> f64 {
     }
 }
 
-/// The variance of `count` values with this sum and this sum of squares: `(count * squares - sum^2) / (count * divisor)`. Dividend and
-/// divisor are exact, so nothing is cancelled; each is rounded, and so is the quotient. `None` when there are too few values.
-pub(super) fn variance(count: u64, sum: &Sum, squares: &Sum, is_sample: bool) -> Option<f64> {
-    let divisor = if is_sample { count.checked_sub(1)? } else { count };
-    if divisor == 0 {
-        return None;
-    }
-    if sum.special().is_some() || squares.special().is_some() {
-        return Some(f64::NAN);
+/// How far `count` pairs of values lie apart: `(count * products - a * b) / by`, where `a` and `b` are the sums of the values and `products` that of
+/// their products. Divided by `count` it is the sum of the products of what they differ from their means, by `count^2` the covariance, and
+/// with the same values on both sides the variance. Dividend and divisor are exact, so nothing is cancelled; each is rounded, and so is the
+/// quotient.
+pub(super) fn apart(count: u64, [a, b, products]: [&Sum; 3], by: [u64; 2]) -> f64 {
+    if [a, b, products].iter().any(|sum| sum.special().is_some()) {
+        return f64::NAN;
     }
     let whole =
         |number: u64| Number { negative: false, digits: smallvec![number as u32, (number >> LIMB) as u32], first: 0 };
-    let sum = sum.number();
-    let apart = squares.number().times(&whole(count)).minus(&sum.times(&sum));
-    let by = whole(count).trimmed().times(&whole(divisor).trimmed());
-    Some(apart.over(&by))
+    let apart = products.number().times(&whole(count)).minus(&a.number().times(&b.number()));
+    let by = by.map(|number| whole(number).trimmed());
+    let quotient = apart.over(&by[0].times(&by[1]));
+    if apart.negative { -quotient } else { quotient }
+}
+
+/// The variance of `count` values with this sum and this sum of squares. `None` when there are too few values.
+pub(super) fn variance(count: u64, sum: &Sum, squares: &Sum, is_sample: bool) -> Option<f64> {
+    covariance(count, [sum, sum, squares], is_sample)
+}
+
+/// As [`variance`], of pairs of values with these sums and this sum of their products.
+pub(super) fn covariance(count: u64, sums: [&Sum; 3], is_sample: bool) -> Option<f64> {
+    let divisor = if is_sample { count.checked_sub(1)? } else { count };
+    (divisor > 0).then(|| apart(count, sums, [count, divisor]))
 }
 
 impl Number {
-    /// This number of units of 2^-2148, which no double needs to have, divided by a whole number.
+    /// The magnitude, which counts units of 2^-2148 that no double needs to have, divided by a whole number.
     fn over(&self, by: &Number) -> f64 {
         let Some(last) = self.digits.last() else { return 0.0 };
         let bits =

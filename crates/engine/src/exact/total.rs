@@ -7,11 +7,11 @@
 
 use super::sum::Sum;
 
-/// Squares are whole numbers of units of 2^-2148, values of 2^-1074.
-const SQUARED: u32 = 1074;
+/// Products are whole numbers of units of 2^-2148, values of 2^-1074.
+const MULTIPLIED: u32 = 1074;
 
-/// The exact sum of squares of doubles.
-pub(super) type Squares = Total<SQUARED>;
+/// The exact sum of products of two doubles.
+pub(super) type Products = Total<MULTIPLIED>;
 
 /// The exact sum of doubles. `SCALE` says how many bits lie below those that a double has.
 #[derive(Debug, Clone, Default)]
@@ -120,47 +120,49 @@ fn of_pair(hi: f64, lo: f64, scale: u32) -> Sum {
     sum
 }
 
-/// Squares below it may lose bits that no double has: 2^-968 is 106 bits above the least one.
-const SQUARE_MIN: f64 = 1e-290;
+/// Products below it may lose bits that no double has: 2^-968 is 106 bits above the least one.
+const PRODUCT_MIN: f64 = 1e-290;
 
-impl Squares {
-    /// Adds the square of a value.
-    pub(super) fn add_square(&mut self, value: f64) {
-        match square(value) {
+impl Products {
+    /// Adds the product of two values.
+    #[inline]
+    pub(super) fn add_product(&mut self, a: f64, b: f64) {
+        match product(a, b) {
             Some((hi, lo)) if self.wide.is_none() => {
                 self.add(hi);
                 self.add(lo);
             }
-            _ => self.widen().put_square(value, 1),
+            _ => self.widen().put_product(a, b, 1),
         }
     }
 
-    /// Takes away the square of a value that was added.
-    pub(super) fn take_square(&mut self, value: f64) {
-        match square(value) {
+    /// Takes away the product of two values that was added.
+    pub(super) fn take_product(&mut self, a: f64, b: f64) {
+        match product(a, b) {
             Some((hi, lo)) if self.wide.is_none() => {
                 self.take(hi);
                 self.take(lo);
             }
-            _ => self.widen().put_square(value, -1),
+            _ => self.widen().put_product(a, b, -1),
         }
     }
 }
 
-/// A square as a pair of doubles, where it is one.
-fn square(value: f64) -> Option<(f64, f64)> {
-    let square = value * value;
-    let is_exact = square.is_finite() && (square >= SQUARE_MIN || value == 0.0);
-    is_exact.then(|| (square, value.mul_add(value, -square)))
+/// A product as a pair of doubles, where it is one.
+#[inline]
+fn product(a: f64, b: f64) -> Option<(f64, f64)> {
+    let product = a * b;
+    let is_exact = product.is_finite() && (product.abs() >= PRODUCT_MIN || a == 0.0 || b == 0.0);
+    is_exact.then(|| (product, a.mul_add(b, -product)))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::sum::variance;
     use super::*;
 
     /// Doubles whose exponents lie in a range, the same as the oracle had.
-    fn values(seed: u64, count: usize, exponents: std::ops::Range<u64>) -> Vec<f64> {
+    pub(in super::super) fn values(seed: u64, count: usize, exponents: std::ops::Range<u64>) -> Vec<f64> {
         let mut state = seed;
         let mut next = move || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -178,11 +180,11 @@ mod tests {
             .collect()
     }
 
-    fn summed(values: &[f64]) -> (Total<0>, Squares) {
-        let (mut sum, mut squares) = (Total::default(), Squares::default());
+    fn summed(values: &[f64]) -> (Total<0>, Products) {
+        let (mut sum, mut squares) = (Total::default(), Products::default());
         for value in values {
             sum.add(*value);
-            squares.add_square(*value);
+            squares.add_product(*value, *value);
         }
         (sum, squares)
     }
@@ -215,7 +217,7 @@ mod tests {
     fn order_makes_no_difference(values: &[f64]) {
         let (whole, whole_squares) = summed(values);
         for parts in [1, 2, 7, 100] {
-            let (mut sum, mut squares) = (Total::<0>::default(), Squares::default());
+            let (mut sum, mut squares) = (Total::<0>::default(), Products::default());
             for part in 0..parts {
                 let part: Vec<f64> = values.iter().rev().skip(part).step_by(parts).copied().collect();
                 let (of_part, squares_of_part) = summed(&part);
@@ -225,7 +227,7 @@ mod tests {
                 assert!(sum.merge(&bytes) && squares.merge(&square_bytes));
             }
             assert_eq!(sum.value().to_bits(), whole.value().to_bits());
-            let spread = |sum: &Total<0>, squares: &Squares| variance(600, &sum.whole(), &squares.whole(), false);
+            let spread = |sum: &Total<0>, squares: &Products| variance(600, &sum.whole(), &squares.whole(), false);
             assert_eq!(spread(&sum, &squares), spread(&whole, &whole_squares));
         }
     }
@@ -309,7 +311,7 @@ mod tests {
         assert_eq!(sum.value(), f64::INFINITY);
         sum.take(f64::INFINITY);
         assert_eq!(sum.value(), 1.5);
-        // Squares that no pair of doubles has.
+        // Products that no pair of doubles has.
         let (sum, squares) = summed(&[1e-170, -1e-170, 3e200]);
         assert!(variance(3, &sum.whole(), &squares.whole(), true).unwrap().is_infinite());
         let (sum, squares) = summed(&[1e-155, -1e-155]);

@@ -45,6 +45,13 @@ async fn the_order_of_rows_makes_no_difference_to_aggregates_of_doubles() {
         "select sum(x), avg(x), var(x), var_pop(x), stddev(x), stddev_pop(x), sum(x) filter (where x > 0) from readings",
         "select few, sum(x), avg(x), stddev(x) from readings group by few order by few",
         "select many, sum(x), mean(x), var_samp(x) from readings group by many order by many",
+        "select few, sum(distinct x), avg(distinct x), count(*), max(x) from readings group by few order by few",
+        "select few, corr(x, row), covar(x, many), covar_pop(row, x), regr_slope(x, row), regr_intercept(x, row), regr_r2(row, x), regr_sxy(x, row)
+         from readings group by few order by few",
+        "select few, regr_avgx(x, row), regr_avgy(x, row), regr_sxx(row, x), regr_syy(x, row), regr_count(x, row)
+         from readings group by few order by few",
+        "select many, corr(x, row) from readings group by many order by many",
+        "select row, corr(x, row) over (order by row rows between 20 preceding and current row) from readings order by row",
         "select few, row, sum(x) over (partition by few order by row rows between 20 preceding and current row),
                 avg(x) over (partition by few order by row) from readings order by few, row",
     ] {
