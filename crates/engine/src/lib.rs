@@ -14,6 +14,7 @@ mod exact;
 mod lineage;
 mod local;
 mod locality;
+mod memory;
 mod order;
 mod overflow;
 mod provider;

@@ -2,13 +2,13 @@
 
 use crate::context::{self, Bound};
 use crate::damage::Suspects;
+use crate::memory::Pool;
 use crate::{asof, compile, delta, error, exact, lineage, locality, order, overflow, rewrite, volatile};
 use async_trait::async_trait;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionConfig;
@@ -16,6 +16,7 @@ use futures::StreamExt;
 use pelton_query::{
     BatchStream, Catalog, Commit, Engine, Lineage, Locality, QueryError, RowProgram, TableFiles, TableLocation, Typed,
 };
+use sqlparser::ast::{Query, Statement};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,9 +52,6 @@ impl std::fmt::Debug for LocalEngine {
     }
 }
 
-/// How many consumers an out-of-memory message names.
-const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(3).expect("3 is not zero");
-
 impl LocalEngine {
     /// An engine within `limits`.
     pub fn new(limits: &Limits) -> Result<Self, QueryError> {
@@ -61,9 +59,8 @@ impl LocalEngine {
         if let Some(dir) = &limits.spill_dir {
             disk = disk.with_mode(DiskManagerMode::Directories(vec![dir.clone()]));
         }
-        let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory_bytes), NAMED_CONSUMERS);
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(pool))
+            .with_memory_pool(Arc::new(Pool::new(limits.memory_bytes)))
             .with_disk_manager_builder(disk)
             .build_arc()
             .map_err(error::translate)?;
@@ -86,6 +83,7 @@ impl LocalEngine {
         options.optimizer.prefer_hash_join = true;
         // What a sort sets aside for merging its spilled runs; by default 10 MB each, which a small limit does not have.
         options.execution.sort_spill_reservation_bytes = (limits.memory_bytes / 64).min(10 << 20);
+        options.execution.sort_in_place_threshold_bytes = limits.memory_bytes.min(2 << 30);
         options.execution.time_zone = Some("UTC".into());
         let mut state = SessionStateBuilder::new()
             .with_config(config)
@@ -111,11 +109,15 @@ impl LocalEngine {
 
 /// Parses, plans and analyzes a SELECT.
 fn logical_in(state: &SessionState, catalog: &Catalog, sql: &str) -> Result<LogicalPlan, QueryError> {
-    analyzed(state, &Bound::new(state, catalog), catalog, sql)
+    analyzed(state, &Bound::new(state, catalog), rewrite::parse(sql, &catalog.predicts)?)
 }
 
-fn analyzed(state: &SessionState, bound: &Bound<'_>, catalog: &Catalog, sql: &str) -> Result<LogicalPlan, QueryError> {
-    let plan = bound.plan(rewrite::parse(sql, &catalog.predicts)?)?;
+fn typed(plan: &LogicalPlan) -> Result<Typed, QueryError> {
+    Ok(Typed { schema: Arc::new(plan.schema().as_arrow().clone()), volatile: volatile::reasons(plan)? })
+}
+
+fn analyzed(state: &SessionState, bound: &Bound<'_>, statement: Statement) -> Result<LogicalPlan, QueryError> {
+    let plan = bound.plan(statement)?;
     state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(error::translate)
 }
 
@@ -123,8 +125,12 @@ fn analyzed(state: &SessionState, bound: &Bound<'_>, catalog: &Catalog, sql: &st
 impl Engine for LocalEngine {
     fn analyze(&self, catalog: &Catalog, sql: &str) -> Result<Typed, QueryError> {
         // Types do not depend on the instant; a state of its own would be a third of the time of typing a small SELECT.
-        let plan = logical_in(&self.base, catalog, sql)?;
-        Ok(Typed { schema: Arc::new(plan.schema().as_arrow().clone()), volatile: volatile::reasons(&plan)? })
+        typed(&logical_in(&self.base, catalog, sql)?)
+    }
+
+    fn analyze_read(&self, catalog: &Catalog, query: Box<Query>) -> Result<Typed, QueryError> {
+        let statement = rewrite::rewritten(Statement::Query(query), &catalog.predicts)?;
+        typed(&analyzed(&self.base, &Bound::new(&self.base, catalog), statement)?)
     }
 
     fn locality(&self, catalog: &Catalog, sql: &str) -> Result<Locality, QueryError> {
@@ -132,7 +138,8 @@ impl Engine for LocalEngine {
     }
 
     fn lineage(&self, catalog: &Catalog, sql: &str) -> Result<Lineage, QueryError> {
-        let plan = analyzed(&self.base, &Bound::to_look_at(&self.base, catalog), catalog, sql)?;
+        let statement = rewrite::parse(sql, &catalog.predicts)?;
+        let plan = analyzed(&self.base, &Bound::to_look_at(&self.base, catalog), statement)?;
         lineage::of(&plan, catalog)
     }
 

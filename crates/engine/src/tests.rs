@@ -6,6 +6,7 @@ mod exact;
 mod lineage;
 mod locality;
 mod overflow;
+mod spill;
 mod sql;
 
 use crate::{Limits, LocalEngine};
