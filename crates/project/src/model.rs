@@ -409,7 +409,7 @@ pub struct Check {
     pub rule: Rule,
     /// `on_fail`. Default `stop`.
     pub on_fail: OnFail,
-    /// `tolerance`. Default: none.
+    /// `tolerance`. Default: no row; of a check that sends rows to quarantine, any number of them.
     pub tolerance: Tolerance,
     /// Where its rule is written, in the file's text; as [`Spanned`] has it.
     pub span: (usize, usize),
@@ -519,6 +519,8 @@ pub enum Tolerance {
     Rows(u64),
     /// At most this share of all rows, 0 to 1.
     Share(f64),
+    /// So many as there are: what a check that sends rows to quarantine has when it names none.
+    Any,
 }
 
 /// `models/**/NAME.sql`.

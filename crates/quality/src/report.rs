@@ -28,7 +28,7 @@ fn report_one(plan: &CheckPlan, result: &CheckResult) -> Report {
     };
     let allowed = match result.check.tolerance {
         Tolerance::Share(share) => format!("allowed: {} ({}%)", thousands(result.allowed), share * 100.0),
-        Tolerance::Rows(_) => format!("allowed: {}", thousands(result.allowed)),
+        Tolerance::Rows(_) | Tolerance::Any => format!("allowed: {}", thousands(result.allowed)),
     };
     let message = match (&result.check.rule, result.outcome) {
         (Rule::Anomaly { statistic, column, .. }, _) => {

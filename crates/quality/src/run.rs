@@ -374,8 +374,8 @@ fn outcome(check: &Check, form: &Form, failed_rows: u64, allowed: u64) -> Outcom
     let allowed = if matches!(form, Form::Table { .. }) { 0 } else { allowed };
     match check.on_fail {
         _ if failed_rows == 0 => Outcome::Passed,
-        // Here the tolerance bounds how many rows may be removed; without one there is no bound.
-        OnFail::Quarantine if check.tolerance == Tolerance::Rows(0) || failed_rows <= allowed => Outcome::Quarantined,
+        // Here the tolerance bounds how many rows may be removed.
+        OnFail::Quarantine if failed_rows <= allowed => Outcome::Quarantined,
         OnFail::Quarantine => Outcome::Failed,
         _ if failed_rows <= allowed => Outcome::Passed,
         OnFail::Stop => Outcome::Failed,
@@ -388,6 +388,7 @@ fn allowed(tolerance: Tolerance, rows: u64) -> u64 {
         Tolerance::Rows(rows) => rows,
         // The small addition keeps 0.07 of 100 rows at 7 rows, though 0.07 * 100 is a little below 7 in binary.
         Tolerance::Share(share) => (share * rows as f64 + 1e-9).floor() as u64,
+        Tolerance::Any => rows,
     }
 }
 

@@ -50,7 +50,8 @@ fn columns() -> SchemaRef {
 
 fn check(name: &str, rule: Rule, on_fail: OnFail) -> Check {
     let start = TEXT.find("\"amuont").unwrap();
-    Check { name: name.into(), rule, on_fail, tolerance: Tolerance::Rows(0), span: (start, start + 12) }
+    let tolerance = if on_fail == OnFail::Quarantine { Tolerance::Any } else { Tolerance::Rows(0) };
+    Check { name: name.into(), rule, on_fail, tolerance, span: (start, start + 12) }
 }
 
 fn planned(checks: &[Check]) -> CheckPlan {
@@ -195,22 +196,30 @@ fn a_failed_check_reports_counts_and_first_rows() {
 
 #[test]
 fn a_tolerance_counts_rows_or_a_share_of_them() {
-    let tolerant = |tolerance: Tolerance| {
-        let plan = planned(&[Check { tolerance, ..check("p", Rule::NotNull("amount".into()), OnFail::Warn) }]);
+    let asked = |tolerance: Tolerance, on_fail: OnFail| {
+        let plan = planned(&[Check { tolerance, ..check("p", Rule::NotNull("amount".into()), on_fail) }]);
         let engine = Rote {
             answers: vec![
                 ("as \"c0\"", Ok(ints(&[("rows", 100), ("c0", 7)]))),
                 ("limit 5", Ok(rows(vec![1], vec![1]))),
+                ("as \"rows\"", Ok(ints(&[("rows", 93)]))),
             ],
             ..Rote::default()
         };
         let result = ask(&engine, &plan).results.remove(0);
         (result.outcome, result.allowed)
     };
+    let tolerant = |tolerance: Tolerance| asked(tolerance, OnFail::Warn);
     assert_eq!(tolerant(Tolerance::Rows(7)), (Outcome::Passed, 7));
     assert_eq!(tolerant(Tolerance::Rows(6)), (Outcome::Warned, 6));
     assert_eq!(tolerant(Tolerance::Share(0.07)), (Outcome::Passed, 7));
     assert_eq!(tolerant(Tolerance::Share(0.0699)), (Outcome::Warned, 6));
+    // Of rows that move to quarantine, any number may, unless a number says how many; 0 is one.
+    let moved = |tolerance: Tolerance| asked(tolerance, OnFail::Quarantine);
+    assert_eq!(moved(Tolerance::Any), (Outcome::Quarantined, 100));
+    assert_eq!(moved(Tolerance::Rows(7)), (Outcome::Quarantined, 7));
+    assert_eq!(moved(Tolerance::Rows(6)), (Outcome::Failed, 6));
+    assert_eq!(moved(Tolerance::Rows(0)), (Outcome::Failed, 0));
 }
 
 #[test]
