@@ -36,6 +36,14 @@ fn report_one(plan: &CheckPlan, result: &CheckResult) -> Report {
             format!("check `{name}`: {what} of `{node}` is not what it usually is")
         }
         (Rule::Table(_), _) => format!("check `{name}`: `{rule}` does not hold for `{node}`"),
+        (Rule::Unique(_), Outcome::Quarantined) if result.moved < result.failed_rows => {
+            let moved = match result.moved {
+                0 => "none goes".to_string(),
+                1 => "1 goes".to_string(),
+                several => format!("{} go", thousands(several)),
+            };
+            format!("check `{name}`: {rows} break `{rule}`, and {moved} to quarantine under it")
+        }
         (_, Outcome::Quarantined) => format!("check `{name}`: {rows} break `{rule}` and go to quarantine"),
         (Rule::Custom(_), _) => format!("check `{name}` of `{node}`: its SELECT gives {rows} ({allowed})"),
         _ => format!("check `{name}`: {rows} break `{rule}` ({allowed})"),
@@ -51,9 +59,22 @@ fn report_one(plan: &CheckPlan, result: &CheckResult) -> Report {
     if let Some(samples) = &result.samples {
         report = report.note(format!("first rows: {}", first_rows(plan, result, samples)));
     }
-    match result.outcome {
-        Outcome::Quarantined => report.hint(format!("pelton quarantine {node} --check {name}")),
-        _ => report,
+    if result.outcome != Outcome::Quarantined {
+        return report;
+    }
+    let elsewhere = result.failed_rows.saturating_sub(result.moved);
+    if elsewhere > 0 {
+        report = report.note(match result.check.rule {
+            Rule::Unique(_) => {
+                "the others break another check as well, or stay because the first row of their key does not"
+                    .to_string()
+            }
+            _ => format!("listed under another check, which they break as well: {}", thousands(elsewhere)),
+        });
+    }
+    match result.moved {
+        0 => report.hint(format!("pelton quarantine {node}")),
+        _ => report.hint(format!("pelton quarantine {node} --check {name}")),
     }
 }
 

@@ -246,7 +246,9 @@ fn the_other_checks_see_the_rows_that_stay() {
     let engine = Rote {
         answers: vec![
             ("as \"c2\"", Ok(ints(&[("rows", 97), ("c2", 0)]))),
-            ("as \"c1\"", Ok(ints(&[("rows", 100), ("c0", 2), ("c1", 1)]))),
+            ("as \"c1\"", Ok(ints(&[("c0", 2), ("c1", 1)]))),
+            ("as \"failed\"", Ok(ints(&[("failed", 1)]))),
+            ("as \"c0\"", Ok(ints(&[("rows", 100), ("c0", 2)]))),
             ("limit 5", Ok(rows(vec![4], vec![-1]))),
         ],
         ..Rote::default()
@@ -263,6 +265,43 @@ fn the_other_checks_see_the_rows_that_stay() {
         "check `positive`: 2 of 100 rows of `orders` break `amount > 0` and go to quarantine"
     );
     assert_eq!(reports.0[0].hints, ["pelton quarantine orders --check positive"]);
+}
+
+#[test]
+fn a_check_counts_rows_that_go_to_quarantine_under_another_one() {
+    let plan = planned(&[
+        check("positive", Rule::Row("amount > 0".into()), OnFail::Quarantine),
+        check("small", Rule::Row("amount < 10".into()), OnFail::Quarantine),
+        check("one_each", Rule::Unique(vec!["order_id".into()]), OnFail::Quarantine),
+    ]);
+    let moved = |small: i64, one_each: i64| {
+        let engine = Rote {
+            answers: vec![
+                ("\"pelton_rule\" = 1) as", Ok(ints(&[("c0", 2), ("c1", small), ("c2", one_each)]))),
+                ("as \"c1\"", Ok(ints(&[("rows", 100), ("c0", 2), ("c1", 3)]))),
+                ("as \"failed\"", Ok(ints(&[("failed", 4)]))),
+                ("limit 5", Ok(rows(vec![4], vec![-1]))),
+                ("as \"rows\"", Ok(ints(&[("rows", 95)]))),
+            ],
+            ..Rote::default()
+        };
+        let checked = ask(&engine, &plan);
+        let failed: Vec<u64> = checked.results.iter().map(|result| result.failed_rows).collect();
+        assert_eq!((failed, checked.removed), (vec![2, 3, 4], 2 + (small + one_each) as u64));
+        report(&plan, &checked).0
+    };
+    let reports = moved(1, 2);
+    assert_eq!(reports[1].message, "check `small`: 3 of 100 rows of `orders` break `amount < 10` and go to quarantine");
+    assert_eq!(reports[1].notes[1], "listed under another check, which they break as well: 2");
+    assert_eq!(reports[1].hints, ["pelton quarantine orders --check small"]);
+    assert_eq!(
+        reports[2].message,
+        "check `one_each`: 4 of 100 rows of `orders` break `unique(order_id)`, and 2 go to quarantine under it"
+    );
+    // A list under a check with no row in it would be empty.
+    let reports = moved(0, 0);
+    assert_eq!(reports[1].hints, ["pelton quarantine orders"]);
+    assert_eq!(reports[2].hints, ["pelton quarantine orders"]);
 }
 
 #[test]
