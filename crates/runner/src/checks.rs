@@ -92,7 +92,7 @@ impl Building<'_> {
         let state = self.ctx.warehouse.state();
         state.record_profiles(self.run, &node.name, version, now_us, &measured).map_err(reports)?;
         state.record_checks(self.run, &records).map_err(reports)?;
-        let said = pelton_quality::report(&plan, &checked);
+        let said = pelton_quality::report(&plan, &checked, self.environment);
         if !checked.passed() {
             return Err(said);
         }

@@ -180,7 +180,7 @@ fn a_failed_check_reports_counts_and_first_rows() {
     assert!(!checked.passed());
     assert_eq!((checked.rows, checked.removed), (51_204, 0));
     assert_eq!(checked.results[1].outcome, Outcome::Passed);
-    let reports = report(&plan, &checked);
+    let reports = report(&plan, &checked, "main");
     assert_eq!(reports.0.len(), 1);
     assert_eq!(reports.0[0].message, "check `positive`: 37 of 51,204 rows of `orders` break `amount > 0` (allowed: 0)");
     assert_eq!(reports.0[0].notes, ["first rows: order_id 90121 (-14), 90388 (-2)"]);
@@ -231,7 +231,7 @@ fn a_table_expression_says_what_it_found() {
         ("s0", Arc::new(StringArray::from(vec!["0"])) as ArrayRef),
     ]);
     let engine = Rote { answers: vec![("as \"t0\"", Ok(answer.unwrap()))], ..Rote::default() };
-    let reports = report(&plan, &ask(&engine, &plan));
+    let reports = report(&plan, &ask(&engine, &plan), "main");
     assert_eq!(reports.0[0].message, "check `enough`: `row_count() > 0` does not hold for `orders`");
     assert_eq!(reports.0[0].notes, ["`row_count()` is 0"]);
 }
@@ -258,7 +258,7 @@ fn the_other_checks_see_the_rows_that_stay() {
     let outcomes: Vec<_> =
         checked.results.iter().map(|result| (result.outcome, result.failed_rows, result.rows)).collect();
     assert_eq!(outcomes, [(Outcome::Quarantined, 2, 100), (Outcome::Quarantined, 1, 100), (Outcome::Passed, 0, 97)]);
-    let reports = report(&plan, &checked);
+    let reports = report(&plan, &checked, "main");
     assert_eq!(reports.exit_code(), 0);
     assert_eq!(
         reports.0[0].message,
@@ -288,7 +288,7 @@ fn a_check_counts_rows_that_go_to_quarantine_under_another_one() {
         let checked = ask(&engine, &plan);
         let failed: Vec<u64> = checked.results.iter().map(|result| result.failed_rows).collect();
         assert_eq!((failed, checked.removed), (vec![2, 3, 4], 2 + (small + one_each) as u64));
-        report(&plan, &checked).0
+        report(&plan, &checked, "main").0
     };
     let reports = moved(1, 2);
     assert_eq!(reports[1].message, "check `small`: 3 of 100 rows of `orders` break `amount < 10` and go to quarantine");
@@ -302,6 +302,32 @@ fn a_check_counts_rows_that_go_to_quarantine_under_another_one() {
     let reports = moved(0, 0);
     assert_eq!(reports[1].hints, ["pelton quarantine orders"]);
     assert_eq!(reports[2].hints, ["pelton quarantine orders"]);
+}
+
+#[test]
+fn rows_of_what_failed_are_listed_nowhere_and_nobody_is_sent_there() {
+    let said = |failed: i64, environment: &str| {
+        let plan = planned(&[
+            check("positive", Rule::Row("amount > 0".into()), OnFail::Quarantine),
+            check("present", Rule::NotNull("channel".into()), OnFail::Stop),
+        ]);
+        let engine = Rote {
+            answers: vec![
+                ("\"pelton_rule\" = 0) as", Ok(ints(&[("c0", 2)]))),
+                ("as \"c0\"", Ok(ints(&[("rows", 100), ("c0", 2), ("c1", failed)]))),
+                ("as \"c1\"", Ok(ints(&[("rows", 98), ("c1", failed)]))),
+                ("limit 5", Ok(rows(vec![4], vec![-1]))),
+            ],
+            ..Rote::default()
+        };
+        report(&plan, &ask(&engine, &plan), environment).0.remove(0)
+    };
+    assert_eq!(said(0, "main").hints, ["pelton quarantine orders --check positive"]);
+    assert_eq!(said(0, "try").hints, ["pelton quarantine orders --check positive --env try"]);
+    let failed = said(1, "main");
+    assert_eq!(failed.message, "check `positive`: 2 of 100 rows of `orders` break `amount > 0`");
+    assert_eq!(failed.notes[1], "no row went to quarantine, because `orders` was not built");
+    assert!(failed.hints.is_empty(), "{:?}", failed.hints);
 }
 
 #[test]
