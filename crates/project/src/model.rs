@@ -420,6 +420,24 @@ impl Check {
     pub fn removes_rows(&self) -> bool {
         self.on_fail == OnFail::Quarantine && !matches!(self.rule, Rule::Table(_) | Rule::Custom(_))
     }
+
+    /// Whether its rule asks each row by itself, and nothing beside it.
+    pub fn is_row_wise(&self) -> bool {
+        match self.rule {
+            Rule::NotNull(_)
+            | Rule::Accepted(..)
+            | Rule::Between(..)
+            | Rule::Matches(..)
+            | Rule::Length(..)
+            | Rule::Row(_) => true,
+            Rule::Unique(_)
+            | Rule::References { .. }
+            | Rule::Table(_)
+            | Rule::Custom(_)
+            | Rule::Freshness { .. }
+            | Rule::Anomaly { .. } => false,
+        }
+    }
 }
 
 /// What a check demands.

@@ -78,6 +78,17 @@ pub struct Past {
     pub at_us: i64,
     /// The values of earlier versions by statistic and column, oldest first.
     pub known: BTreeMap<(Statistic, Option<String>), Vec<Known>>,
+    /// What the checks that remove rows found when rows came that the version takes over from the one before.
+    pub removed: Removed,
+}
+
+/// What checks that remove rows found in rows that are not asked again.
+#[derive(Debug, Clone, Default)]
+pub struct Removed {
+    /// How many rows went to quarantine.
+    pub rows: u64,
+    /// By check, how many rows broke it, and how many of them went to quarantine under it.
+    pub by_check: BTreeMap<String, (u64, u64)>,
 }
 
 /// The answer to one check.
@@ -127,7 +138,7 @@ pub struct Checked {
     pub results: Vec<CheckResult>,
     /// What was measured of the rows that stay.
     pub measured: Vec<Measured>,
-    /// How many rows were staged.
+    /// How many rows were asked.
     pub rows: u64,
     /// How many of them go to quarantine.
     pub removed: u64,
@@ -175,7 +186,11 @@ pub async fn run(engine: &dyn Engine, catalog: &Catalog, plan: &CheckPlan, past:
             measured.push(value);
             continue;
         }
-        let (asked, rows) = if item.removes() { (&asked, rows) } else { (&rest, rows_kept) };
+        if let Some((failed, moved)) = past.removed.by_check.get(&item.check.name).filter(|_| item.removes()) {
+            found[i].failed += failed;
+            found[i].moved += moved;
+        }
+        let (asked, rows) = if item.removes() { (&asked, rows + past.removed.rows) } else { (&rest, rows_kept) };
         match asked.judge(i, item, std::mem::take(&mut found[i]), rows).await {
             Ok(result) => results.push(result),
             Err(error) => reports.push(plan.refusal(item, &error)),

@@ -305,6 +305,32 @@ fn a_check_counts_rows_that_go_to_quarantine_under_another_one() {
 }
 
 #[test]
+fn rows_that_were_asked_before_count() {
+    let plan = planned(&[Check {
+        tolerance: Tolerance::Share(0.03),
+        ..check("positive", Rule::Row("amount > 0".into()), OnFail::Quarantine)
+    }]);
+    let found = |before: u64| {
+        let engine = Rote {
+            answers: vec![
+                ("as \"c0\"", Ok(ints(&[("rows", 90), ("c0", 0)]))),
+                ("limit 5", Ok(RecordBatch::new_empty(columns()))),
+            ],
+            ..Rote::default()
+        };
+        let catalog = Catalog::default().with(STAGED, Relation::Typed(columns()));
+        let by_check = [("positive".to_string(), (before, before))].into();
+        let past = Past { removed: Removed { rows: 10, by_check }, ..Past::default() };
+        let checked = futures::executor::block_on(run(&engine, &catalog, &plan, &past)).unwrap();
+        let result = &checked.results[0];
+        (result.outcome, result.failed_rows, result.rows, result.allowed, checked.removed)
+    };
+    assert_eq!(found(0), (Outcome::Passed, 0, 100, 3, 0));
+    assert_eq!(found(3), (Outcome::Quarantined, 3, 100, 3, 0));
+    assert_eq!(found(4), (Outcome::Failed, 4, 100, 3, 0));
+}
+
+#[test]
 fn rows_of_what_failed_are_listed_nowhere_and_nobody_is_sent_there() {
     let said = |failed: i64, environment: &str| {
         let plan = planned(&[
