@@ -114,7 +114,7 @@ codes! {
     "publication-conflict" Conflict "The environment got another publication while this one was being made."
         "A publication replaces exactly the state that it began from; it is refused rather than overwrite another one."
     "environment-moved" Conflict "The target environment has newer versions than the environment that is to be published to it."
-        "Publishing would take them back without saying so. Run the environment again so that it is built on them, or pass `--force`."
+        "Publishing would take them back without saying so. Run the environment again so that it is built on them; where that changes nothing, as after a rollback of the target, `--force` says that the other versions are meant."
     "rolled-back" Conflict "The environment was rolled back, and a run would bring back what was taken out of it."
         "A rollback holds the environment until somebody says otherwise: `pelton run --roll-forward`."
     "unknown-publication" Missing "The environment has no publication of this number, or `pelton gc` removed it."

@@ -226,6 +226,11 @@ impl Reports {
         self.0.iter().any(Report::is_error)
     }
 
+    /// The first that stops what was asked: warnings may come before it.
+    pub fn first_error(&self) -> Option<&Report> {
+        self.0.iter().find(|report| report.is_error())
+    }
+
     /// The exit code of a command that ends with these: 2 if something could not be done, else 1 if the answer is no, else 0.
     pub fn exit_code(&self) -> u8 {
         self.0.iter().filter(|report| report.is_error()).map(|report| report.kind().exit_code()).max().unwrap_or(0)
@@ -273,6 +278,15 @@ mod tests {
         let place = Place::in_text("t.sql", source, start, start + 10);
         assert_eq!((place.line, place.column, place.length), (2, 6, 10));
         assert_eq!(place.text.as_deref(), Some("  é, custmer_id"));
+    }
+
+    #[test]
+    fn a_warning_is_not_what_stopped_it() {
+        let mut reports = Reports::from(Report::warning("check-warned", "x"));
+        assert_eq!(reports.first_error(), None);
+        reports.push(Report::error("check-failed", "x"));
+        reports.push(Report::error("unknown-column", "x"));
+        assert_eq!(reports.first_error().map(|report| report.code), Some("check-failed"));
     }
 
     #[test]

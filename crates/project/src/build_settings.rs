@@ -2,7 +2,7 @@
 
 use crate::checks::Checks;
 use crate::toml::{File, Section};
-use crate::{Build, Increment, OnFail, Rule, SchemaChange, Spanned};
+use crate::{Build, Check, Increment, OnFail, Rule, SchemaChange, Spanned};
 use pelton_base::{Report, parse_time_us};
 
 /// The settings, and the builds that know them.
@@ -54,7 +54,10 @@ pub(crate) fn read(
     if build.is_incremental() {
         needs(file, section, build, &increment, time);
         imply(section, build, &increment, time, checks);
-        for check in checks.list.iter().filter(|check| check.on_fail == OnFail::Quarantine) {
+        // Of rows that are only ever added, each can be asked when it comes, if its answer is about it alone.
+        let is_asked_once = |check: &&Check| build == Build::Append && check.is_row_wise();
+        let removing = checks.list.iter().filter(|check| check.on_fail == OnFail::Quarantine);
+        for check in removing.filter(|check| !is_asked_once(check)) {
             let message = format!("check `{}` cannot quarantine rows of a table built `{}`", check.name, build.word());
             let report = Report::error("invalid-check", message)
                 .note("which rows it keeps would depend on the order in which they came")

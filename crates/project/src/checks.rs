@@ -85,7 +85,7 @@ impl Checks {
                 Report::error("invalid-check", format!("check `{}` cannot quarantine rows: it {what}", entry.key));
             entry.file.report_at(text.span, report.hint("use `on_fail = \"stop\"` or `on_fail = \"warn\"`"));
         }
-        if matches!(rule, Rule::Table(_)) && tolerance != Tolerance::Rows(0) {
+        if matches!(rule, Rule::Table(_)) && !matches!(tolerance, Tolerance::Rows(0) | Tolerance::Any) {
             let report = Report::error(
                 "invalid-check",
                 format!("check `{}` cannot have a tolerance: it is about the table as a whole", entry.key),
@@ -210,9 +210,11 @@ enum Kind {
 
 fn limits(section: &crate::toml::Section) -> (OnFail, Tolerance) {
     let words = [("stop", OnFail::Stop), ("quarantine", OnFail::Quarantine), ("warn", OnFail::Warn)];
-    let on_fail = section.get("on_fail").and_then(|entry| entry.choice(&words, &[]));
+    let on_fail = section.get("on_fail").and_then(|entry| entry.choice(&words, &[])).unwrap_or(OnFail::Stop);
     let tolerance = section.get("tolerance").and_then(|entry| entry.tolerance());
-    (on_fail.unwrap_or(OnFail::Stop), tolerance.unwrap_or(Tolerance::Rows(0)))
+    // Rows that may move to quarantine are no mistake, however many, until somebody says how many are one.
+    let unnamed = if on_fail == OnFail::Quarantine { Tolerance::Any } else { Tolerance::Rows(0) };
+    (on_fail, tolerance.unwrap_or(unnamed))
 }
 
 /// Reads a rule of the small language.

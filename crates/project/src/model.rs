@@ -448,7 +448,7 @@ pub struct Check {
     pub rule: Rule,
     /// `on_fail`. Default `stop`.
     pub on_fail: OnFail,
-    /// `tolerance`. Default: none.
+    /// `tolerance`. Default: no row; of a check that sends rows to quarantine, any number of them.
     pub tolerance: Tolerance,
     /// Where its rule is written, in the file's text; as [`Spanned`] has it.
     pub span: (usize, usize),
@@ -458,6 +458,24 @@ impl Check {
     /// Whether it may take rows away, so that a node's rows depend on it.
     pub fn removes_rows(&self) -> bool {
         self.on_fail == OnFail::Quarantine && !matches!(self.rule, Rule::Table(_) | Rule::Custom(_))
+    }
+
+    /// Whether its rule asks each row by itself, and nothing beside it.
+    pub fn is_row_wise(&self) -> bool {
+        match self.rule {
+            Rule::NotNull(_)
+            | Rule::Accepted(..)
+            | Rule::Between(..)
+            | Rule::Matches(..)
+            | Rule::Length(..)
+            | Rule::Row(_) => true,
+            Rule::Unique(_)
+            | Rule::References { .. }
+            | Rule::Table(_)
+            | Rule::Custom(_)
+            | Rule::Freshness { .. }
+            | Rule::Anomaly { .. } => false,
+        }
     }
 }
 
@@ -558,6 +576,8 @@ pub enum Tolerance {
     Rows(u64),
     /// At most this share of all rows, 0 to 1.
     Share(f64),
+    /// So many as there are: what a check that sends rows to quarantine has when it names none.
+    Any,
 }
 
 /// `models/**/NAME.sql`.

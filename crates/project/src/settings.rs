@@ -389,7 +389,8 @@ pub static CHECK: SettingsTable = SettingsTable {
         "kind" optional "`row`, `table` or `custom`" "by the SQL" r#"kind = "table""#
             "Whether the SQL is about a row, about the whole table, or a SELECT of bad rows."
         "on_fail" optional "`stop`, `quarantine` or `warn`" "\"stop\"" r#"on_fail = "quarantine""# "What happens when the rule is broken."
-        "tolerance" optional "a number of rows, or a share such as `\"1%\"`" "0" r#"tolerance = "1%""# "How many rows may break the rule."
+        "tolerance" optional "a number of rows, or a share such as `\"1%\"`" "0; with `quarantine` any number" r#"tolerance = "1%""#
+            "How many rows may break the rule; more fail the check."
     },
 };
 
@@ -402,7 +403,8 @@ pub static COLUMN_CHECK: SettingsTable = SettingsTable {
     settings: settings! {
         "check" needed "a check such as `not_null` or `between(0, 10)`" "" r#"check = "not_null""# "The rule."
         "on_fail" optional "`stop`, `quarantine` or `warn`" "\"stop\"" r#"on_fail = "quarantine""# "What happens when the rule is broken."
-        "tolerance" optional "a number of rows, or a share such as `\"1%\"`" "0" r#"tolerance = "1%""# "How many rows may break the rule."
+        "tolerance" optional "a number of rows, or a share such as `\"1%\"`" "0; with `quarantine` any number" r#"tolerance = "1%""#
+            "How many rows may break the rule; more fail the check."
     },
 };
 

@@ -26,4 +26,4 @@ pub use plan::{CheckPlan, STAGED, plan};
 pub use quarantine::quarantine_rows;
 pub use report::report;
 pub use rule::{checked_columns, is_answer_of, reads_clock, rule_text};
-pub use run::{CheckResult, Checked, Measure, Measured, Outcome, Past, run};
+pub use run::{CheckResult, Checked, Measure, Measured, Outcome, Past, Removed, run};

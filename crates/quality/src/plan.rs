@@ -137,11 +137,6 @@ impl CheckPlan {
         self.items.is_empty()
     }
 
-    /// Whether a check may send rows to quarantine.
-    pub fn may_remove(&self) -> bool {
-        self.items.iter().any(Item::removes)
-    }
-
     /// What anomaly checks compare with earlier versions: statistics, and of which column.
     pub fn statistics(&self) -> Vec<(Statistic, Option<String>)> {
         let of = |item: &Item| match &item.check.rule {

@@ -4,6 +4,9 @@
 //! Every removed row is removed once, under the first rule that it breaks: row-wise rules and `references` in the order of the
 //! file, then `unique` in the order of the file, among the rows that are still there. Of rows that share a key, the first one by
 //! all columns stays. So rows in = rows kept + rows removed.
+//!
+//! This is about where a row goes. How many rows break a rule is counted by [`crate::run()`] over all staged rows, whatever the others
+//! remove.
 
 use crate::plan::{CheckPlan, Form, Item, STAGED, all_present};
 use crate::rule::{checked_columns, rule_text};
@@ -88,13 +91,12 @@ impl CheckPlan {
         select
     }
 
-    /// The counts of removed rows by check: `rows`, then `c<i>`.
+    /// The counts of removed rows, by the check that each is removed under: `c<i>`.
     pub(crate) fn removed_counts(&self) -> String {
-        let mut columns = vec!["count(*) as \"rows\"".to_string()];
-        for (i, _) in self.items.iter().enumerate().filter(|(_, item)| item.removes()) {
-            columns.push(format!("count(*) filter (where \"{RULE}\" = {i}) as \"c{i}\""));
-        }
-        format!("select {}\nfrom ({}) as \"marked\"", columns.join(", "), self.marked(STAGED))
+        let removing = self.items.iter().enumerate().filter(|(_, item)| item.removes());
+        let columns = removing.map(|(i, _)| format!("count(*) filter (where \"{RULE}\" = {i}) as \"c{i}\""));
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        format!("select {columns}\nfrom ({}) as \"marked\"", self.marked(STAGED))
     }
 }
 

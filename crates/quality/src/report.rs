@@ -13,13 +13,16 @@ use pelton_project::{Rule, Statistic, Tolerance};
 const VALUE_MAX: usize = 60;
 
 /// The reports of checks that did not pass: `check-failed` for those that stop, `check-warned` for those that warn or remove rows.
-pub fn report(plan: &CheckPlan, checked: &Checked) -> Reports {
+/// `environment` is where the run publishes; hints look for removed rows there.
+pub fn report(plan: &CheckPlan, checked: &Checked, environment: &str) -> Reports {
     let unfinished =
         checked.results.iter().filter(|result| !matches!(result.outcome, Outcome::Passed | Outcome::Learning));
-    Reports(unfinished.map(|result| report_one(plan, result)).collect())
+    // What fails is not recorded, and neither is what it would have removed.
+    let listed_in = checked.passed().then_some(environment);
+    Reports(unfinished.map(|result| report_one(plan, result, listed_in)).collect())
 }
 
-fn report_one(plan: &CheckPlan, result: &CheckResult) -> Report {
+fn report_one(plan: &CheckPlan, result: &CheckResult, listed_in: Option<&str>) -> Report {
     let name = &result.check.name;
     let (rule, node) = (rule_text(&result.check.rule), &plan.node);
     let rows = match &result.check.rule {
@@ -28,7 +31,7 @@ fn report_one(plan: &CheckPlan, result: &CheckResult) -> Report {
     };
     let allowed = match result.check.tolerance {
         Tolerance::Share(share) => format!("allowed: {} ({}%)", thousands(result.allowed), share * 100.0),
-        Tolerance::Rows(_) => format!("allowed: {}", thousands(result.allowed)),
+        Tolerance::Rows(_) | Tolerance::Any => format!("allowed: {}", thousands(result.allowed)),
     };
     let message = match (&result.check.rule, result.outcome) {
         (Rule::Anomaly { statistic, column, .. }, _) => {
@@ -36,6 +39,15 @@ fn report_one(plan: &CheckPlan, result: &CheckResult) -> Report {
             format!("check `{name}`: {what} of `{node}` is not what it usually is")
         }
         (Rule::Table(_), _) => format!("check `{name}`: `{rule}` does not hold for `{node}`"),
+        (_, Outcome::Quarantined) if listed_in.is_none() => format!("check `{name}`: {rows} break `{rule}`"),
+        (Rule::Unique(_), Outcome::Quarantined) if result.moved < result.failed_rows => {
+            let moved = match result.moved {
+                0 => "none goes".to_string(),
+                1 => "1 goes".to_string(),
+                several => format!("{} go", thousands(several)),
+            };
+            format!("check `{name}`: {rows} break `{rule}`, and {moved} to quarantine under it")
+        }
         (_, Outcome::Quarantined) => format!("check `{name}`: {rows} break `{rule}` and go to quarantine"),
         (Rule::Custom(_), _) => format!("check `{name}` of `{node}`: its SELECT gives {rows} ({allowed})"),
         _ => format!("check `{name}`: {rows} break `{rule}` ({allowed})"),
@@ -51,10 +63,35 @@ fn report_one(plan: &CheckPlan, result: &CheckResult) -> Report {
     if let Some(samples) = &result.samples {
         report = report.note(format!("first rows: {}", first_rows(plan, result, samples)));
     }
-    match result.outcome {
-        Outcome::Quarantined => report.hint(format!("pelton quarantine {node} --check {name}")),
+    match (result.outcome, listed_in) {
+        (Outcome::Quarantined, Some(environment)) => listing(plan, result, environment, report),
+        (Outcome::Quarantined, None) => {
+            report.note(format!("no row went to quarantine, because `{node}` was not built"))
+        }
         _ => report,
     }
+}
+
+/// Adds where the rows that a check removed are listed.
+fn listing(plan: &CheckPlan, result: &CheckResult, environment: &str, mut report: Report) -> Report {
+    let elsewhere = result.failed_rows.saturating_sub(result.moved);
+    if elsewhere > 0 {
+        report = report.note(match result.check.rule {
+            Rule::Unique(_) => {
+                "the others break another check as well, or stay because the first row of their key does not"
+                    .to_string()
+            }
+            _ => format!("listed under another check, which they break as well: {}", thousands(elsewhere)),
+        });
+    }
+    let mut list = format!("pelton quarantine {}", plan.node);
+    if result.moved > 0 {
+        list.push_str(&format!(" --check {}", result.check.name));
+    }
+    if environment != "main" {
+        list.push_str(&format!(" --env {environment}"));
+    }
+    report.hint(list)
 }
 
 /// `order_id 90121 (-14.00), 90388 (-2.50)`: the key's values, and in brackets the checked ones.

@@ -1,7 +1,8 @@
 //! [`run`]: asks the engine, and judges.
 //!
-//! When nothing goes to quarantine, one scan answers all row-wise rules and table expressions. When rows are removed, the
-//! other checks are asked of the rows that stay, because those are what would be published.
+//! When nothing goes to quarantine, one scan answers all row-wise rules and table expressions. Rules that remove rows are each
+//! asked of all staged rows, so that none hides rows from another. When rows are removed, the other checks are asked of the rows
+//! that stay, because those are what would be published.
 
 use crate::anomaly::{self, Candidate, Judged, Known};
 use crate::plan::{CheckPlan, Form, Item, STAGED};
@@ -77,6 +78,17 @@ pub struct Past {
     pub at_us: i64,
     /// The values of earlier versions by statistic and column, oldest first.
     pub known: BTreeMap<(Statistic, Option<String>), Vec<Known>>,
+    /// What the checks that remove rows found when rows came that the version takes over from the one before.
+    pub removed: Removed,
+}
+
+/// What checks that remove rows found in rows that are not asked again.
+#[derive(Debug, Clone, Default)]
+pub struct Removed {
+    /// How many rows went to quarantine.
+    pub rows: u64,
+    /// By check, how many rows broke it, and how many of them went to quarantine under it.
+    pub by_check: BTreeMap<String, (u64, u64)>,
 }
 
 /// The answer to one check.
@@ -92,6 +104,8 @@ pub struct CheckResult {
     pub rows: u64,
     /// How many rows may break it.
     pub allowed: u64,
+    /// How many of those that break it go to quarantine under it. A row that breaks several rules goes there once, under one of them.
+    pub moved: u64,
     /// Up to five rows that break it, in a fixed order; only when it did not pass.
     pub samples: Option<RecordBatch>,
     /// What a table expression or an anomaly check found: `row_count() is 0`.
@@ -124,7 +138,7 @@ pub struct Checked {
     pub results: Vec<CheckResult>,
     /// What was measured of the rows that stay.
     pub measured: Vec<Measured>,
-    /// How many rows were staged.
+    /// How many rows were asked.
     pub rows: u64,
     /// How many of them go to quarantine.
     pub removed: u64,
@@ -145,22 +159,17 @@ pub async fn run(engine: &dyn Engine, catalog: &Catalog, plan: &CheckPlan, past:
     let asked = Asked { engine, catalog, plan };
     let all_in_scan = plan.items.iter().all(|item| !item.removes() || matches!(item.form, Form::Rows { .. }));
     let mut found: Vec<Found> = vec![Found::default(); plan.items.len()];
-    let mut rows = 0;
-    if !plan.may_remove() || all_in_scan {
-        rows = asked.scan(&mut found, |_| true).await?;
-    }
+    let rows = asked.scan(&mut found, |item| all_in_scan || item.removes()).await?;
+    asked.count_removing(&mut found).await?;
     let breaks = plan.items.iter().zip(&found).any(|(item, found)| item.removes() && found.failed > 0);
-    let mut removed = 0;
-    let kept = if plan.may_remove() && (breaks || !all_in_scan) {
-        rows = asked.removed(&mut found).await?;
-        removed = plan.items.iter().zip(&found).filter(|(item, _)| item.removes()).map(|(_, found)| found.failed).sum();
-        Some(kept_catalog(catalog, plan))
-    } else {
-        None
-    };
+    let kept = breaks.then(|| kept_catalog(catalog, plan));
+    if breaks {
+        asked.count_moved(&mut found).await?;
+    }
+    let removed: u64 = found.iter().map(|found| found.moved).sum();
     let rest = Asked { engine, catalog: kept.as_ref().unwrap_or(catalog), plan };
     let mut rows_kept = rows;
-    if kept.is_some() {
+    if breaks || !all_in_scan {
         rows_kept = rest.scan(&mut found, |item| !item.removes()).await?;
     }
     let mut reports = Reports::default();
@@ -177,7 +186,11 @@ pub async fn run(engine: &dyn Engine, catalog: &Catalog, plan: &CheckPlan, past:
             measured.push(value);
             continue;
         }
-        let (asked, rows) = if item.removes() { (&asked, rows) } else { (&rest, rows_kept) };
+        if let Some((failed, moved)) = past.removed.by_check.get(&item.check.name).filter(|_| item.removes()) {
+            found[i].failed += failed;
+            found[i].moved += moved;
+        }
+        let (asked, rows) = if item.removes() { (&asked, rows + past.removed.rows) } else { (&rest, rows_kept) };
         match asked.judge(i, item, std::mem::take(&mut found[i]), rows).await {
             Ok(result) => results.push(result),
             Err(error) => reports.push(plan.refusal(item, &error)),
@@ -204,6 +217,7 @@ fn kept_catalog(catalog: &Catalog, plan: &CheckPlan) -> Catalog {
 #[derive(Debug, Clone, Default)]
 struct Found {
     failed: u64,
+    moved: u64,
     fact: Option<String>,
     measured: Option<f64>,
 }
@@ -275,16 +289,29 @@ impl Asked<'_> {
         reports
     }
 
-    /// Counts the rows that go to quarantine, by check; gives the number of staged rows.
-    async fn removed(&self, found: &mut [Found]) -> Result<u64, Reports> {
+    /// Counts the rows that break each of the rules that remove rows, where the scan has no answer.
+    async fn count_removing(&self, found: &mut [Found]) -> Result<(), Reports> {
+        let mut reports = Reports::default();
+        for (i, item) in self.plan.items.iter().enumerate().filter(|(_, item)| item.removes()) {
+            let Some(query) = self.plan.count_sql(item) else { continue };
+            match self.one_row(&query).await {
+                Ok(answer) => found[i].failed = count(&answer, "failed"),
+                Err(error) => reports.push(self.plan.refusal(item, &error)),
+            }
+        }
+        if reports.has_errors() { Err(reports) } else { Ok(()) }
+    }
+
+    /// Counts the rows that go to quarantine, each under one check.
+    async fn count_moved(&self, found: &mut [Found]) -> Result<(), Reports> {
         let answer = match self.one_row(&self.plan.removed_counts()).await {
             Ok(answer) => answer,
             Err(error) => return Err(self.blame(&error, &|item: &Item| item.removes()).await),
         };
         for (i, _) in self.plan.items.iter().enumerate().filter(|(_, item)| item.removes()) {
-            found[i].failed = count(&answer, &format!("c{i}"));
+            found[i].moved = count(&answer, &format!("c{i}"));
         }
-        Ok(count(&answer, "rows"))
+        Ok(())
     }
 
     async fn judge(&self, index: usize, item: &Item, found: Found, rows: u64) -> Result<CheckResult, QueryError> {
@@ -297,17 +324,18 @@ impl Asked<'_> {
         let samples = if outcome == Outcome::Passed {
             None
         } else {
-            match self.sampling(index, item)? {
+            match self.sampling(index, item, found.moved)? {
                 Some(query) => self.rows_of(&query).await?,
                 None => None,
             }
         };
-        let fact = found.fact.filter(|_| outcome != Outcome::Passed);
-        Ok(CheckResult { check: item.check.clone(), outcome, failed_rows, rows, allowed, samples, fact })
+        let (moved, fact) = (found.moved, found.fact.filter(|_| outcome != Outcome::Passed));
+        Ok(CheckResult { check: item.check.clone(), outcome, failed_rows, rows, allowed, moved, samples, fact })
     }
 
-    fn sampling(&self, index: usize, item: &Item) -> Result<Option<String>, QueryError> {
-        if item.removes() {
+    fn sampling(&self, index: usize, item: &Item, moved: u64) -> Result<Option<String>, QueryError> {
+        // Of rows that share a key, those that move tell more than the one that stays.
+        if matches!(item.form, Form::Unique { .. }) && moved > 0 {
             return Ok(Some(self.plan.removed_sample(index, SAMPLES_MAX)));
         }
         if let Form::Custom { select } = &item.form {
@@ -345,7 +373,7 @@ fn compare(item: &Item, measured: &Measured, rows: u64, past: &Past) -> Option<C
     };
     let failed_rows = u64::from(matches!(outcome, Outcome::Failed | Outcome::Warned));
     let (check, fact) = (item.check.clone(), Some(fact));
-    Some(CheckResult { check, outcome, failed_rows, rows, allowed: 0, samples: None, fact })
+    Some(CheckResult { check, outcome, failed_rows, rows, allowed: 0, moved: 0, samples: None, fact })
 }
 
 /// What a measuring aggregate gave, as a number.
@@ -374,8 +402,8 @@ fn outcome(check: &Check, form: &Form, failed_rows: u64, allowed: u64) -> Outcom
     let allowed = if matches!(form, Form::Table { .. }) { 0 } else { allowed };
     match check.on_fail {
         _ if failed_rows == 0 => Outcome::Passed,
-        // Here the tolerance bounds how many rows may be removed; without one there is no bound.
-        OnFail::Quarantine if check.tolerance == Tolerance::Rows(0) || failed_rows <= allowed => Outcome::Quarantined,
+        // Here the tolerance bounds how many rows may be removed.
+        OnFail::Quarantine if failed_rows <= allowed => Outcome::Quarantined,
         OnFail::Quarantine => Outcome::Failed,
         _ if failed_rows <= allowed => Outcome::Passed,
         OnFail::Stop => Outcome::Failed,
@@ -388,6 +416,7 @@ fn allowed(tolerance: Tolerance, rows: u64) -> u64 {
         Tolerance::Rows(rows) => rows,
         // The small addition keeps 0.07 of 100 rows at 7 rows, though 0.07 * 100 is a little below 7 in binary.
         Tolerance::Share(share) => (share * rows as f64 + 1e-9).floor() as u64,
+        Tolerance::Any => rows,
     }
 }
 

@@ -82,11 +82,15 @@ pub(crate) fn bind_system(ctx: &Context, versions: &Versions, catalog: &mut Cata
     for id in versions.values() {
         files.extend(load(ctx, id)?.quarantine);
     }
-    let quarantine = Relation::Files {
+    catalog.relations.insert("pelton.quarantine".into(), quarantine(ctx, files));
+    Ok(())
+}
+
+/// Files of quarantined rows as a relation.
+pub(crate) fn quarantine(ctx: &Context, files: Vec<DataFile>) -> Relation {
+    Relation::Files {
         schema: pelton_store::quarantine_schema(),
         folder: ctx.warehouse.folder_url("quarantine"),
         files: Arc::new(files),
-    };
-    catalog.relations.insert("pelton.quarantine".into(), quarantine);
-    Ok(())
+    }
 }

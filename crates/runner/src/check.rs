@@ -5,7 +5,7 @@ use crate::source_columns::{self, Recorded};
 use crate::{increment, lineage, unit_tests};
 use pelton_base::{Digest, NodeName, Report, Reports, Severity, parallel};
 use pelton_features::{FeatureTable, ResolvedUse};
-use pelton_project::{Body, Build, Model, Node, Project, Select, UnitTests};
+use pelton_project::{Body, Build, Check, Model, Node, Project, Select, UnitTests};
 use pelton_query::{Catalog, Engine, QueryError, Relation, Scorer, sql, types};
 use pelton_store::Warehouse;
 use pelton_train::{Columns, Lookup};
@@ -500,6 +500,11 @@ impl Typing<'_> {
             said.extend(mistakes);
         }
         let (why, hint) = match &node.body {
+            Body::Table(table) if table.build == Build::Append => {
+                let removing = checks.iter().filter(|check| check.removes_rows());
+                said.0.extend(removing.filter_map(|check| self.asked_once(node, schema, check, &catalog)));
+                return;
+            }
             Body::Table(table) if table.build == Build::View => ("a view stores none", "set `build = \"full\"`"),
             Body::Table(_) => return,
             Body::Source(_) => (
@@ -513,6 +518,19 @@ impl Typing<'_> {
             let place = node.place_at(check.span);
             said.push(Report::error("invalid-check", message).at(place).hint(hint));
         }
+    }
+
+    /// The report of a check that decides which rows an `append` keeps, by more than the row: it is asked of each row once, when it comes.
+    fn asked_once(&self, node: &Node, schema: &SchemaRef, check: &Check, catalog: &Catalog) -> Option<Report> {
+        let plan = pelton_quality::plan(node, schema, std::slice::from_ref(check)).ok()?;
+        let typed = self.engine.analyze(catalog, &plan.kept_select()).ok()?;
+        if typed.volatile.is_empty() {
+            return None;
+        }
+        let message = format!("check `{}` cannot quarantine rows of a table built `append`", check.name);
+        let report = Report::error("invalid-check", message).at(node.place_at(check.span));
+        let report = report.note(format!("it depends on more than the row ({})", typed.volatile.join(", ")));
+        Some(report.hint("use `on_fail = \"stop\"` or `on_fail = \"warn\"`, or set `build = \"full\"`"))
     }
 
     fn model(&self, node: &Node, model: &Model) -> Result<TypedNode, Reports> {

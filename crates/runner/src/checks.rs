@@ -14,11 +14,13 @@ use crate::run::Building;
 use crate::stage;
 use pelton_base::{Digest, NodeName, Report, Reports, VersionId};
 use pelton_project::{Body, Check, Model, Node, Rule};
-use pelton_quality::{CheckPlan, HISTORY_MAX, Known, Outcome, Past};
-use pelton_query::{Catalog, Relation};
-use pelton_store::{CheckOutcome, CheckRecord, ProfileRecord, VersionHead};
+use pelton_quality::{CheckPlan, HISTORY_MAX, Known, Outcome, Past, Removed};
+use pelton_query::{Catalog, QueryError, Relation, collect};
+use pelton_store::{CheckOutcome, CheckRecord, ProfileRecord, VersionHead, VersionRecord};
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::AsArray;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 
 /// The checks of staged rows, where some of the rows are to be removed.
 pub(crate) struct CheckedRows {
@@ -39,10 +41,23 @@ impl Building<'_> {
         catalog: &Catalog,
         version: &VersionId,
     ) -> Result<Option<CheckedRows>, Reports> {
+        self.check_grown(node, schema, checks, (staged, Removed::default()), catalog, version).await
+    }
+
+    /// As [`Building::check_staged`], where `removed` is what checks took away from rows that the version takes over.
+    pub(crate) async fn check_grown(
+        &self,
+        node: &Node,
+        schema: &SchemaRef,
+        checks: &[Check],
+        (staged, removed): (&Relation, Removed),
+        catalog: &Catalog,
+        version: &VersionId,
+    ) -> Result<Option<CheckedRows>, Reports> {
         if checks.is_empty() {
             return Ok(None);
         }
-        let rows = self.ask(node, schema, checks, staged, catalog, version).await?;
+        let rows = self.ask(node, schema, checks, (staged, removed), catalog, version).await?;
         self.note_asked(node, version, checks)?;
         Ok(Some(rows))
     }
@@ -53,7 +68,7 @@ impl Building<'_> {
         node: &Node,
         schema: &SchemaRef,
         checks: &[Check],
-        rows: &Relation,
+        (rows, removed): (&Relation, Removed),
         catalog: &Catalog,
         version: &VersionId,
     ) -> Result<CheckedRows, Reports> {
@@ -61,7 +76,7 @@ impl Building<'_> {
         let plan = pelton_quality::plan(node, schema, checks)?;
         let catalog = stage::with_staged(&self.with_reads(node, catalog)?, &node.name, rows);
         let now_us = self.ctx.now_us();
-        let past = self.past(node, &plan, version, now_us)?;
+        let past = Past { removed, ..self.past(node, &plan, version, now_us)? };
         let checked = pelton_quality::run(self.ctx.engine.as_ref(), &catalog, &plan, &past).await?;
         let records: Vec<CheckRecord> = checked
             .results
@@ -92,7 +107,7 @@ impl Building<'_> {
         let state = self.ctx.warehouse.state();
         state.record_profiles(self.run, &node.name, version, now_us, &measured).map_err(reports)?;
         state.record_checks(self.run, &records).map_err(reports)?;
-        let said = pelton_quality::report(&plan, &checked);
+        let said = pelton_quality::report(&plan, &checked, self.environment);
         if !checked.passed() {
             return Err(said);
         }
@@ -113,6 +128,34 @@ impl Building<'_> {
             past.known.insert((statistic, column), known.collect());
         }
         Ok(past)
+    }
+
+    /// What a version's checks took away, by the answers that were recorded and by the rows in its quarantine.
+    pub(crate) async fn removed_from(&self, version: &VersionRecord) -> Result<Removed, Reports> {
+        const ROWS: &str = "pelton_removed";
+        let mut removed = Removed { rows: version.quarantined, ..Removed::default() };
+        if version.quarantined == 0 {
+            return Ok(removed);
+        }
+        let asked = self.ctx.warehouse.state().checks_of(&version.id).map_err(reports)?;
+        for record in asked.into_iter().filter(|record| record.on_fail == "quarantine") {
+            removed.by_check.insert(record.name, (record.failed_rows, 0));
+        }
+        let catalog = Catalog::default().with(ROWS, catalog::quarantine(self.ctx, version.quarantine.clone()));
+        let failed = |error: QueryError| Reports::from(error.report(&format!("the quarantine of `{}`", version.node)));
+        let counts = format!("select rule, count(*) as n from {ROWS} group by rule");
+        let counts = collect(self.ctx.engine.query(&catalog, &counts).await.map_err(failed)?).await.map_err(failed)?;
+        for batch in counts {
+            let rules = cast(batch.column(0), &DataType::Utf8);
+            let rules = rules.map_err(|error| Report::error("internal", error.to_string()))?;
+            let (rules, counts) = (rules.as_string::<i32>(), batch.column(1).as_primitive::<Int64Type>());
+            for row in 0..batch.num_rows() {
+                if let Some((_, moved)) = removed.by_check.get_mut(rules.value(row)) {
+                    *moved = counts.value(row).max(0) as u64;
+                }
+            }
+        }
+        Ok(removed)
     }
 
     /// The catalog with everything that the node's checks may look at.
@@ -311,5 +354,5 @@ pub(crate) async fn ask_version(
             return Err(Report::error("damaged-state", message).into());
         }
     };
-    building.ask(node, &schema, checks, &rows, &catalog, &head.id).await.map(|_| ())
+    building.ask(node, &schema, checks, (&rows, Removed::default()), &catalog, &head.id).await.map(|_| ())
 }

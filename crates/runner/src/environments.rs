@@ -7,9 +7,9 @@ use crate::catalog::{self, Versions};
 use crate::context::{Context, nothing_published, reports};
 use crate::diff::ComparedSide;
 use crate::fingerprint::Heads;
-use crate::outcome::HeldModel;
+use crate::outcome::{HeldModel, RunOptions, StepAction};
 use crate::refusal::{self, By};
-use crate::{checks, fit, logs, model, retry, serving, verify};
+use crate::{checks, fit, logs, model, plan, retry, serving, verify};
 use pelton_base::fail::{self, Point};
 use pelton_base::{NodeName, Report, Reports, RunId, VersionId};
 use pelton_project::Body;
@@ -213,15 +213,19 @@ pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, R
     whole(&ours, &format!("environment `{from}`"))?;
     let (nodes, kept) = merged(ctx, &ours, &theirs);
     if !options.force {
+        let (since, publications) = (state.since(to).map_err(reports)?, state.publications(to).map_err(reports)?);
+        let rollbacks: BTreeSet<i64> =
+            publications.iter().filter(|head| head.restores.is_some()).map(|head| head.id).collect();
         let newer = newer_in_target(
             &state.since(from).map_err(reports)?,
-            &state.since(to).map_err(reports)?,
+            (since.as_slice(), &rollbacks),
             &ours,
             &theirs,
             &kept,
         );
         if !newer.is_empty() {
-            let refused = moved_meanwhile(options, &source, &newer);
+            let run = run_that_builds_on(ctx, from, &newer).await;
+            let refused = moved_meanwhile(options, &source, &newer, run);
             return Err(refusal::noted(ctx, by, refused.into(), newer));
         }
     }
@@ -411,10 +415,11 @@ fn merged(ctx: &Context, ours: &Heads, theirs: &Heads) -> (Versions, Vec<NodeNam
     (nodes, kept)
 }
 
-/// Nodes that the target changed after the other environment took its version of them, each with a sentence about it.
+/// Nodes that the target changed after the other environment took its version of them, each with a sentence about it; `rollbacks` are
+/// those of the target's publications that brought earlier ones back.
 fn newer_in_target(
     ours_since: &[NodeSince],
-    theirs_since: &[NodeSince],
+    (theirs_since, rollbacks): (&[NodeSince], &BTreeSet<i64>),
     ours: &Heads,
     theirs: &Heads,
     kept: &[NodeName],
@@ -436,6 +441,10 @@ fn newer_in_target(
             continue;
         }
         let sentence = match (mine, other) {
+            (Some(mine), Some(other)) if rollbacks.contains(&there.since) => format!(
+                "rolled back to version {} in publication {}, after {} of publication {here}",
+                other.id, there.since, mine.id
+            ),
             (Some(mine), Some(other)) => format!(
                 "version {} since publication {}, newer than {} of publication {here}",
                 other.id, there.since, mine.id
@@ -443,6 +452,7 @@ fn newer_in_target(
             (Some(mine), None) => {
                 format!("removed in publication {}, after version {} of publication {here}", there.since, mine.id)
             }
+            _ if rollbacks.contains(&there.since) => format!("brought back in publication {}", there.since),
             _ => format!("new in publication {}", there.since),
         };
         newer.push((there.node.clone(), sentence));
@@ -450,7 +460,27 @@ fn newer_in_target(
     newer
 }
 
-fn moved_meanwhile(options: &PublishOptions, source: &Publication, newer: &[(NodeName, String)]) -> Report {
+/// The run after which an environment is built on what the target has now; `None` where a run would leave these nodes as they are. So it
+/// is when the target was rolled back, or was run with other files: the environment stands as the project says.
+async fn run_that_builds_on(ctx: &Context, environment: &str, newer: &[(NodeName, String)]) -> Option<String> {
+    let run = match environment {
+        "main" => "pelton run".to_string(),
+        _ => format!("pelton run --env {environment}"),
+    };
+    let options = RunOptions { environment: environment.to_string(), ..RunOptions::default() };
+    // What keeps a plan from being made is told by the run, too.
+    let Ok(planned) = plan::plan(ctx, &options).await else { return Some(run) };
+    let changing = planned.steps.iter().filter(|step| !matches!(step.action, StepAction::Skip | StepAction::Check));
+    let helps = changing.map(|step| &step.node).any(|node| newer.iter().any(|(name, _)| name == node));
+    helps.then(|| if planned.rolled_back.is_some() { format!("{run} --roll-forward") } else { run })
+}
+
+fn moved_meanwhile(
+    options: &PublishOptions,
+    source: &Publication,
+    newer: &[(NodeName, String)],
+    run: Option<String>,
+) -> Report {
     let PublishOptions { from, to, .. } = options;
     let count = newer.len();
     let nodes = if count == 1 { "1 node is".to_string() } else { format!("{count} nodes are") };
@@ -463,11 +493,11 @@ fn moved_meanwhile(options: &PublishOptions, source: &Publication, newer: &[(Nod
         report = report.note(format!("and {} more", count - NAMED_MAX));
     }
     let target = if to == "main" { String::new() } else { format!(" --to {to}") };
-    report
-        .note("nothing was published")
-        .hint(format!("pelton run --env {from}"))
-        .hint(format!("pelton diff {to} {from}"))
-        .hint(format!("pelton publish {from}{target} --force"))
+    let report = match run {
+        Some(run) => report.note("nothing was published").hint(run),
+        None => report.note(format!("a run of `{from}` would change none of that")).note("nothing was published"),
+    };
+    report.hint(format!("pelton diff {to} {from}")).hint(format!("pelton publish {from}{target} --force"))
 }
 
 /// Asks the gates of every model that would go into service against the version that is there.

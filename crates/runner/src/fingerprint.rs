@@ -7,7 +7,7 @@
 use crate::context::Context;
 use crate::{catalog, serving};
 use pelton_base::{Digest, NodeName, Report};
-use pelton_project::{Body, Check, Node, Source, Spanned, Table};
+use pelton_project::{Body, Check, Node, OnFail, Source, Spanned, Table, Tolerance};
 use pelton_store::{ColumnType, VersionHead};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -153,5 +153,11 @@ fn removing(checks: &[Check]) -> Vec<String> {
 
 /// Everything that a check asks, as text.
 pub(crate) fn check_text(check: &Check) -> String {
-    format!("{} {:?} {:?} {:?}", check.name, check.rule, check.on_fail, check.tolerance)
+    let tolerance = match (check.on_fail, check.tolerance) {
+        // The text of a time when a 0 that was written was read as none: what was built without a tolerance is not built again.
+        (_, Tolerance::Any) => "Rows(0)".to_string(),
+        (OnFail::Quarantine, Tolerance::Rows(0)) => "no row".to_string(),
+        (_, tolerance) => format!("{tolerance:?}"),
+    };
+    format!("{} {:?} {:?} {tolerance}", check.name, check.rule, check.on_fail)
 }

@@ -478,8 +478,8 @@ impl<'a> Run<'a> {
     }
 
     fn failed(&mut self, mistakes: Reports) -> Done {
-        let summary =
-            mistakes.0.first().map_or_else(|| "it failed without a reason".into(), |first| first.code.to_string());
+        let why = mistakes.first_error().map(|first| first.code.to_string());
+        let summary = why.unwrap_or_else(|| "it failed without a reason".into());
         self.outcome.reports.extend(mistakes);
         Done::Failed { summary }
     }

@@ -4,7 +4,8 @@ use crate::run::Building;
 use crate::{catalog, increment, stage};
 use futures::StreamExt;
 use pelton_base::{Digest, Report, Reports, VersionId};
-use pelton_project::{Node, Table};
+use pelton_project::{Build, Check, Node, Table};
+use pelton_quality::Removed;
 use pelton_query::{Catalog, DataFile, QueryError, Relation};
 use pelton_store::{ColumnType, Staged, TableDigest, VersionHead, VersionRecord};
 use std::sync::Arc;
@@ -32,10 +33,17 @@ pub(crate) async fn build(
     if catalog::is_view(node) {
         return view(building, node, table, fingerprint, id, catalog, inputs).await;
     }
-    let rows = increment::stage_rows(building, node, table, previous, &catalog, (&id, cover)).await?;
+    let mut rows = increment::stage_rows(building, node, table, previous, &catalog, (&id, cover)).await?;
     let schema = rows.schema.clone();
     let relation = stage::relation(ctx, &node.name, schema.clone(), &rows.files);
-    let checked = building.check_staged(node, &schema, &table.checks, &relation, &catalog, &id).await;
+    // Only what `append` takes over has been asked by checks that remove rows.
+    let has_asked = table.build == Build::Append && table.checks.iter().any(Check::removes_rows);
+    let before = rows.built_on().filter(|_| has_asked).map(|before| catalog::load(ctx, before)).transpose()?;
+    let removed = match &before {
+        Some(before) => building.removed_from(before).await?,
+        None => Removed::default(),
+    };
+    let checked = building.check_grown(node, &schema, &table.checks, (&relation, removed), &catalog, &id).await;
     let checked = match checked {
         Ok(checked) => checked,
         Err(reports) => {
@@ -43,15 +51,25 @@ pub(crate) async fn build(
             return Err(reports);
         }
     };
-    let (files, quarantine, quarantined) = match checked {
-        Some(checked) if checked.removed > 0 => {
-            building.progress(&node.name, "moving rows to quarantine");
-            let kept = without_removed(building, node, &id, &relation, &catalog, &checked).await?;
-            stage::discard(ctx, &node.name, &rows.staged);
-            (kept.staged.files, kept.quarantine, checked.removed)
+    let (mut quarantine, mut quarantined) =
+        before.map_or((Vec::new(), 0), |before| (before.quarantine, before.quarantined));
+    if let Some(checked) = checked.filter(|checked| checked.removed > 0) {
+        building.progress(&node.name, "moving rows to quarantine");
+        // What is taken over breaks none of these rules.
+        let asked = rows.new_files();
+        let relation = stage::relation(ctx, &node.name, schema.clone(), &asked);
+        let kept = without_removed(building, node, &id, (&relation, quarantine), &catalog, &checked).await?;
+        stage::discard(ctx, &node.name, &asked);
+        rows.files.retain(|file| !asked.iter().any(|asked| asked.path == file.path));
+        rows.files.extend(kept.staged.files);
+        quarantine = kept.quarantine;
+        quarantined += checked.removed;
+        let came = asked.iter().map(|file| file.rows).sum::<u64>();
+        if let (Build::Append, Some(how)) = (table.build, &mut rows.how) {
+            *how = how.replacen(&increment::added(came), &increment::added(came.saturating_sub(checked.removed)), 1);
         }
-        _ => (rows.files, Vec::new(), 0),
-    };
+    }
+    let files = rows.files;
     let sum = files.iter().filter_map(|file| file.rows_digest).fold(Digest::default(), Digest::plus);
     let mut detail = serde_json::json!({ "sql": table.select.sql, "text": node.text });
     if let Some(memory) = &rows.memory {
@@ -108,12 +126,15 @@ struct Kept {
     quarantine: Vec<DataFile>,
 }
 
-/// Stages the rows that stay, and writes the others to quarantine.
+/// As many small files of quarantined rows are written together.
+const QUARANTINE_FILES_MAX: usize = 32;
+
+/// Stages the rows that stay, and adds the others to `quarantine`, which is what is there of rows that are not staged.
 async fn without_removed(
     building: &Building<'_>,
     node: &Node,
     id: &VersionId,
-    staged: &Relation,
+    (staged, quarantine): (&Relation, Vec<DataFile>),
     catalog: &Catalog,
     checked: &crate::checks::CheckedRows,
 ) -> Result<Kept, Reports> {
@@ -129,7 +150,21 @@ async fn without_removed(
         let rows = pelton_quality::quarantine_rows(&checked.plan, &batch, building.run, ctx.now_us())?;
         writer.write(&rows).map_err(crate::context::reports)?;
     }
-    let quarantine = writer.finish().map_err(crate::context::reports)?.files;
+    let is_small = |file: &DataFile| file.bytes < increment::SMALL_BYTES_MAX;
+    let (small, mut quarantine): (Vec<_>, Vec<_>) = quarantine.into_iter().partition(is_small);
+    if small.len() < QUARANTINE_FILES_MAX {
+        quarantine.extend(small);
+    } else {
+        const SMALL: &str = "pelton_small";
+        let catalog = Catalog::default().with(SMALL, catalog::quarantine(ctx, small));
+        let rows = ctx.engine.query(&catalog, &format!("select * from {SMALL}")).await.map_err(report)?;
+        let mut rows = rows.batches;
+        while let Some(batch) = rows.next().await {
+            let batch = pelton_store::to_stored(&batch.map_err(report)?).map_err(crate::context::reports)?;
+            writer.write(&batch).map_err(crate::context::reports)?;
+        }
+    }
+    quarantine.extend(writer.finish().map_err(crate::context::reports)?.files);
     let kept = ctx.engine.query(&catalog, &checked.plan.kept_select()).await.map_err(report)?;
     let (_, staged) = stage::stage(ctx, building.run, &node.name, id, "-kept", kept).await?;
     Ok(Kept { staged, quarantine })

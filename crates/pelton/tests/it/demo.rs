@@ -1,6 +1,6 @@
 //! `pelton demo`, small.
 
-use crate::program::{PELTON, pelton, stderr, stdout};
+use crate::program::{PELTON, pelton, shell, stderr, stdout};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -44,6 +44,21 @@ fn the_demo_ends_with_a_receipt_and_its_second_run_builds_nothing() {
     assert_eq!(tested.status.code(), Some(0), "{}{}", stdout(&tested), stderr(&tested));
     assert!(!project.join("warehouse").exists());
     std::fs::rename(folder.path().join("warehouse"), project.join("warehouse")).unwrap();
+
+    // The steps of its README do what stands beside them.
+    let readme = std::fs::read_to_string(project.join("README.md")).unwrap();
+    let steps = readme.split("cd fraud-demo\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let mut runs = Vec::new();
+    for line in steps.lines() {
+        let output = shell(&project, line).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{line}\n{}", stderr(&output));
+        if line.starts_with("pelton run") {
+            runs.push(stdout(&output));
+        }
+    }
+    assert!(runs[0].starts_with("skipped ") && runs[0].contains("nothing new is published"), "{}", runs[0]);
+    let built: Vec<&str> = runs[1].lines().next().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(built, ["built", "1", "channels"], "{}", runs[1]);
 
     let again = pelton(folder.path(), &arguments);
     assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));

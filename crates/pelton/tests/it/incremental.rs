@@ -28,6 +28,12 @@ const PROJECT: &[(&str, &str)] = &[
         "/* pelton\nbuild = \"append\"\n*/\nselect order_id, amount * 2 as twice from recent union all select order_id, 0 from orders",
     ),
     (
+        "tables/paid.sql",
+        "/* pelton\nbuild = \"append\"\n[checks]\nsmall = { sql = \"amount < 15\", on_fail = \"quarantine\" }\n\
+         even = { sql = \"(order_id + amount) % 2 = 0\", on_fail = \"quarantine\", tolerance = \"90%\" }\n*/\n\
+         select order_id, customer, amount from orders",
+    ),
+    (
         "tables/newest.sql",
         "/* pelton\nbuild = \"merge\"\nkey = \"customer\"\ntime = \"changed_at\"\n*/\nselect * from changes",
     ),
@@ -137,8 +143,14 @@ fn run(folder: &Path, step: &str) {
     assert!(output.status.success(), "{step}\n{}{}", stdout(&output), stderr(&output));
 }
 
+/// The digest of each node, and of `paid` the rows in quarantine by check, and what its checks found.
 fn digests(folder: &Path) -> BTreeMap<String, String> {
-    let sql = "select node, digest from pelton.environments where environment = 'main' and node <> 'recent'";
+    let sql = "select node, digest from pelton.environments where environment = 'main' and node <> 'recent' \
+               union all select 'quarantine of ' || rule, string_agg(raw, ' ' order by raw) from pelton.quarantine \
+               where node = 'paid' group by rule \
+               union all select 'check ' || c.name, cast(c.failed_rows as text) || ' of ' || cast(c.rows as text) \
+               from pelton.checks c join pelton.environments e on c.version = e.version \
+               where e.environment = 'main' and e.node = 'paid'";
     let output = pelton(folder, &["query", sql, "--format", "csv"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let text = stdout(&output);
@@ -217,6 +229,7 @@ fn walk(seed: u64, steps: u64) {
             "lines",
             "newest",
             "open_customers",
+            "paid",
             "priced",
             "rolling",
             "running",
@@ -237,4 +250,25 @@ fn any_sequence_of_changes_gives_the_digests_of_a_full_build() {
 #[test]
 fn another_sequence_of_changes_gives_the_digests_of_a_full_build() {
     walk(20_260_101, 14);
+}
+
+#[test]
+fn an_append_asks_a_row_once_so_its_answer_may_not_change_with_the_time() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), PROJECT);
+    let check = |condition: &str| {
+        let table = format!(
+            "/* pelton\nbuild = \"append\"\n[checks]\nasked = {{ sql = \"{condition}\", on_fail = \"quarantine\" }}\n*/\n\
+             select order_id, ordered_at from orders"
+        );
+        write(folder.path(), &[("tables/asked.sql", &table)]);
+        let output = pelton(folder.path(), &["check"]);
+        (output.status.code(), stderr(&output))
+    };
+    let (code, said) = check("ordered_at < now()");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("check `asked` cannot quarantine rows of a table built `append`"), "{said}");
+    assert!(said.contains("note: it depends on more than the row (now())"), "{said}");
+    let (code, said) = check("order_id > 0");
+    assert_eq!(code, Some(0), "{said}");
 }

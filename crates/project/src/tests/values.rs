@@ -127,6 +127,16 @@ fn checks_become_rules() {
 }
 
 #[test]
+fn no_row_in_quarantine_is_not_the_same_as_no_tolerance() {
+    let text = "--- tables/a.sql\n/* pelton\n[columns.x]\n\
+                checks = [{ check = \"not_null\", on_fail = \"quarantine\" }, \"unique\"]\n[checks]\n\
+                none = { sql = \"x > 0\", on_fail = \"quarantine\", tolerance = 0 }\n*/\nselect 1 as x";
+    let project = load_text(text).unwrap_or_else(|reports| panic!("{reports}"));
+    let found: Vec<Tolerance> = table(&project, "a").checks.iter().map(|check| check.tolerance).collect();
+    assert_eq!(found, [Tolerance::Any, Tolerance::Rows(0), Tolerance::Rows(0)]);
+}
+
+#[test]
 fn a_select_is_normal_and_keeps_its_place() {
     let project = shop();
     let (node, select) = (project.node("activity").unwrap(), table(&project, "activity").select);

@@ -56,7 +56,8 @@ fn columns() -> SchemaRef {
 
 fn check(name: &str, rule: Rule, on_fail: OnFail) -> Check {
     let start = TEXT.find("\"amuont").unwrap();
-    Check { name: name.into(), rule, on_fail, tolerance: Tolerance::Rows(0), span: (start, start + 12) }
+    let tolerance = if on_fail == OnFail::Quarantine { Tolerance::Any } else { Tolerance::Rows(0) };
+    Check { name: name.into(), rule, on_fail, tolerance, span: (start, start + 12) }
 }
 
 fn planned(checks: &[Check]) -> CheckPlan {
@@ -185,7 +186,7 @@ fn a_failed_check_reports_counts_and_first_rows() {
     assert!(!checked.passed());
     assert_eq!((checked.rows, checked.removed), (51_204, 0));
     assert_eq!(checked.results[1].outcome, Outcome::Passed);
-    let reports = report(&plan, &checked);
+    let reports = report(&plan, &checked, "main");
     assert_eq!(reports.0.len(), 1);
     assert_eq!(reports.0[0].message, "check `positive`: 37 of 51,204 rows of `orders` break `amount > 0` (allowed: 0)");
     assert_eq!(reports.0[0].notes, ["first rows: order_id 90121 (-14), 90388 (-2)"]);
@@ -201,22 +202,30 @@ fn a_failed_check_reports_counts_and_first_rows() {
 
 #[test]
 fn a_tolerance_counts_rows_or_a_share_of_them() {
-    let tolerant = |tolerance: Tolerance| {
-        let plan = planned(&[Check { tolerance, ..check("p", Rule::NotNull("amount".into()), OnFail::Warn) }]);
+    let asked = |tolerance: Tolerance, on_fail: OnFail| {
+        let plan = planned(&[Check { tolerance, ..check("p", Rule::NotNull("amount".into()), on_fail) }]);
         let engine = Rote {
             answers: vec![
                 ("as \"c0\"", Ok(ints(&[("rows", 100), ("c0", 7)]))),
                 ("limit 5", Ok(rows(vec![1], vec![1]))),
+                ("as \"rows\"", Ok(ints(&[("rows", 93)]))),
             ],
             ..Rote::default()
         };
         let result = ask(&engine, &plan).results.remove(0);
         (result.outcome, result.allowed)
     };
+    let tolerant = |tolerance: Tolerance| asked(tolerance, OnFail::Warn);
     assert_eq!(tolerant(Tolerance::Rows(7)), (Outcome::Passed, 7));
     assert_eq!(tolerant(Tolerance::Rows(6)), (Outcome::Warned, 6));
     assert_eq!(tolerant(Tolerance::Share(0.07)), (Outcome::Passed, 7));
     assert_eq!(tolerant(Tolerance::Share(0.0699)), (Outcome::Warned, 6));
+    // Of rows that move to quarantine, any number may, unless a number says how many; 0 is one.
+    let moved = |tolerance: Tolerance| asked(tolerance, OnFail::Quarantine);
+    assert_eq!(moved(Tolerance::Any), (Outcome::Quarantined, 100));
+    assert_eq!(moved(Tolerance::Rows(7)), (Outcome::Quarantined, 7));
+    assert_eq!(moved(Tolerance::Rows(6)), (Outcome::Failed, 6));
+    assert_eq!(moved(Tolerance::Rows(0)), (Outcome::Failed, 0));
 }
 
 #[test]
@@ -228,7 +237,7 @@ fn a_table_expression_says_what_it_found() {
         ("s0", Arc::new(StringArray::from(vec!["0"])) as ArrayRef),
     ]);
     let engine = Rote { answers: vec![("as \"t0\"", Ok(answer.unwrap()))], ..Rote::default() };
-    let reports = report(&plan, &ask(&engine, &plan));
+    let reports = report(&plan, &ask(&engine, &plan), "main");
     assert_eq!(reports.0[0].message, "check `enough`: `row_count() > 0` does not hold for `orders`");
     assert_eq!(reports.0[0].notes, ["`row_count()` is 0"]);
 }
@@ -243,7 +252,9 @@ fn the_other_checks_see_the_rows_that_stay() {
     let engine = Rote {
         answers: vec![
             ("as \"c2\"", Ok(ints(&[("rows", 97), ("c2", 0)]))),
-            ("as \"c1\"", Ok(ints(&[("rows", 100), ("c0", 2), ("c1", 1)]))),
+            ("as \"c1\"", Ok(ints(&[("c0", 2), ("c1", 1)]))),
+            ("as \"failed\"", Ok(ints(&[("failed", 1)]))),
+            ("as \"c0\"", Ok(ints(&[("rows", 100), ("c0", 2)]))),
             ("limit 5", Ok(rows(vec![4], vec![-1]))),
         ],
         ..Rote::default()
@@ -253,13 +264,102 @@ fn the_other_checks_see_the_rows_that_stay() {
     let outcomes: Vec<_> =
         checked.results.iter().map(|result| (result.outcome, result.failed_rows, result.rows)).collect();
     assert_eq!(outcomes, [(Outcome::Quarantined, 2, 100), (Outcome::Quarantined, 1, 100), (Outcome::Passed, 0, 97)]);
-    let reports = report(&plan, &checked);
+    let reports = report(&plan, &checked, "main");
     assert_eq!(reports.exit_code(), 0);
     assert_eq!(
         reports.0[0].message,
         "check `positive`: 2 of 100 rows of `orders` break `amount > 0` and go to quarantine"
     );
     assert_eq!(reports.0[0].hints, ["pelton quarantine orders --check positive"]);
+}
+
+#[test]
+fn a_check_counts_rows_that_go_to_quarantine_under_another_one() {
+    let plan = planned(&[
+        check("positive", Rule::Row("amount > 0".into()), OnFail::Quarantine),
+        check("small", Rule::Row("amount < 10".into()), OnFail::Quarantine),
+        check("one_each", Rule::Unique(vec!["order_id".into()]), OnFail::Quarantine),
+    ]);
+    let moved = |small: i64, one_each: i64| {
+        let engine = Rote {
+            answers: vec![
+                ("\"pelton_rule\" = 1) as", Ok(ints(&[("c0", 2), ("c1", small), ("c2", one_each)]))),
+                ("as \"c1\"", Ok(ints(&[("rows", 100), ("c0", 2), ("c1", 3)]))),
+                ("as \"failed\"", Ok(ints(&[("failed", 4)]))),
+                ("limit 5", Ok(rows(vec![4], vec![-1]))),
+                ("as \"rows\"", Ok(ints(&[("rows", 95)]))),
+            ],
+            ..Rote::default()
+        };
+        let checked = ask(&engine, &plan);
+        let failed: Vec<u64> = checked.results.iter().map(|result| result.failed_rows).collect();
+        assert_eq!((failed, checked.removed), (vec![2, 3, 4], 2 + (small + one_each) as u64));
+        report(&plan, &checked, "main").0
+    };
+    let reports = moved(1, 2);
+    assert_eq!(reports[1].message, "check `small`: 3 of 100 rows of `orders` break `amount < 10` and go to quarantine");
+    assert_eq!(reports[1].notes[1], "listed under another check, which they break as well: 2");
+    assert_eq!(reports[1].hints, ["pelton quarantine orders --check small"]);
+    assert_eq!(
+        reports[2].message,
+        "check `one_each`: 4 of 100 rows of `orders` break `unique(order_id)`, and 2 go to quarantine under it"
+    );
+    // A list under a check with no row in it would be empty.
+    let reports = moved(0, 0);
+    assert_eq!(reports[1].hints, ["pelton quarantine orders"]);
+    assert_eq!(reports[2].hints, ["pelton quarantine orders"]);
+}
+
+#[test]
+fn rows_that_were_asked_before_count() {
+    let plan = planned(&[Check {
+        tolerance: Tolerance::Share(0.03),
+        ..check("positive", Rule::Row("amount > 0".into()), OnFail::Quarantine)
+    }]);
+    let found = |before: u64| {
+        let engine = Rote {
+            answers: vec![
+                ("as \"c0\"", Ok(ints(&[("rows", 90), ("c0", 0)]))),
+                ("limit 5", Ok(RecordBatch::new_empty(columns()))),
+            ],
+            ..Rote::default()
+        };
+        let catalog = Catalog::default().with(STAGED, Relation::Typed(columns()));
+        let by_check = [("positive".to_string(), (before, before))].into();
+        let past = Past { removed: Removed { rows: 10, by_check }, ..Past::default() };
+        let checked = futures::executor::block_on(run(&engine, &catalog, &plan, &past)).unwrap();
+        let result = &checked.results[0];
+        (result.outcome, result.failed_rows, result.rows, result.allowed, checked.removed)
+    };
+    assert_eq!(found(0), (Outcome::Passed, 0, 100, 3, 0));
+    assert_eq!(found(3), (Outcome::Quarantined, 3, 100, 3, 0));
+    assert_eq!(found(4), (Outcome::Failed, 4, 100, 3, 0));
+}
+
+#[test]
+fn rows_of_what_failed_are_listed_nowhere_and_nobody_is_sent_there() {
+    let said = |failed: i64, environment: &str| {
+        let plan = planned(&[
+            check("positive", Rule::Row("amount > 0".into()), OnFail::Quarantine),
+            check("present", Rule::NotNull("channel".into()), OnFail::Stop),
+        ]);
+        let engine = Rote {
+            answers: vec![
+                ("\"pelton_rule\" = 0) as", Ok(ints(&[("c0", 2)]))),
+                ("as \"c0\"", Ok(ints(&[("rows", 100), ("c0", 2), ("c1", failed)]))),
+                ("as \"c1\"", Ok(ints(&[("rows", 98), ("c1", failed)]))),
+                ("limit 5", Ok(rows(vec![4], vec![-1]))),
+            ],
+            ..Rote::default()
+        };
+        report(&plan, &ask(&engine, &plan), environment).0.remove(0)
+    };
+    assert_eq!(said(0, "main").hints, ["pelton quarantine orders --check positive"]);
+    assert_eq!(said(0, "try").hints, ["pelton quarantine orders --check positive --env try"]);
+    let failed = said(1, "main");
+    assert_eq!(failed.message, "check `positive`: 2 of 100 rows of `orders` break `amount > 0`");
+    assert_eq!(failed.notes[1], "no row went to quarantine, because `orders` was not built");
+    assert!(failed.hints.is_empty(), "{:?}", failed.hints);
 }
 
 #[test]

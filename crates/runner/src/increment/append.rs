@@ -24,6 +24,11 @@ pub(crate) async fn build(work: &Work<'_>, base: &Base, before: &Before) -> Resu
     };
     let rows: u64 = staged.iter().map(|file| file.rows).sum();
     let files = before.version.files.iter().chain(&staged).cloned().collect();
-    let how = Some(format!("{} added", thousands(rows)));
+    let how = Some(added(rows));
     Ok(Rows { schema: work.schema.clone(), files, staged, how, memory: Some(base.memory(Times::default())) })
+}
+
+/// What was done, for people.
+pub(crate) fn added(rows: u64) -> String {
+    format!("{} added", thousands(rows))
 }

@@ -24,10 +24,12 @@ use pelton_query::{Catalog, DataFile, Locality, QueryError, Relation};
 use pelton_store::{ColumnType, StoreError, VersionHead, VersionRecord};
 use ranges::Range;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::SchemaRef;
 
+pub(crate) use append::added;
+pub(crate) use pack::SMALL_BYTES_MAX;
 pub(crate) use proof::{check, suggestion};
 
 /// What a version of an incremental table remembers for the next one.
@@ -74,6 +76,20 @@ pub(crate) struct Rows {
     /// What was done, for people, when it was not everything.
     pub(crate) how: Option<String>,
     pub(crate) memory: Option<Memory>,
+}
+
+impl Rows {
+    /// The version that they were built on, when not everything was built.
+    pub(crate) fn built_on(&self) -> Option<&VersionId> {
+        self.memory.as_ref()?.after.as_ref()
+    }
+
+    /// The staged files whose rows are not just those of other files, written together.
+    pub(crate) fn new_files(&self) -> Vec<DataFile> {
+        let packed: BTreeSet<&String> =
+            self.memory.iter().flat_map(|memory| &memory.packed).flat_map(|packed| &packed.into).collect();
+        self.staged.iter().filter(|file| !packed.contains(&file.path)).cloned().collect()
+    }
 }
 
 /// Why an increment ends early.

@@ -1,6 +1,6 @@
 /* pelton
 [checks]
-positive = "amount > 0"
 small = { sql = "amount < 10", on_fail = "quarantine" }
+positive = "amount > 0"
 */
 select id, amount from orders
