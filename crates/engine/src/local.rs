@@ -16,7 +16,6 @@ use futures::StreamExt;
 use pelton_query::{
     BatchStream, Catalog, Commit, Engine, Lineage, Locality, QueryError, RowProgram, TableFiles, TableLocation, Typed,
 };
-use sqlparser::ast::{Query, Statement};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -109,15 +108,11 @@ impl LocalEngine {
 
 /// Parses, plans and analyzes a SELECT.
 fn logical_in(state: &SessionState, catalog: &Catalog, sql: &str) -> Result<LogicalPlan, QueryError> {
-    analyzed(state, &Bound::new(state, catalog), rewrite::parse(sql, &catalog.predicts)?)
+    analyzed(state, &Bound::new(state, catalog), catalog, sql)
 }
 
-fn typed(plan: &LogicalPlan) -> Result<Typed, QueryError> {
-    Ok(Typed { schema: Arc::new(plan.schema().as_arrow().clone()), volatile: volatile::reasons(plan)? })
-}
-
-fn analyzed(state: &SessionState, bound: &Bound<'_>, statement: Statement) -> Result<LogicalPlan, QueryError> {
-    let plan = bound.plan(statement)?;
+fn analyzed(state: &SessionState, bound: &Bound<'_>, catalog: &Catalog, sql: &str) -> Result<LogicalPlan, QueryError> {
+    let plan = bound.plan(rewrite::parse(sql, &catalog.predicts)?)?;
     state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(error::translate)
 }
 
@@ -125,12 +120,8 @@ fn analyzed(state: &SessionState, bound: &Bound<'_>, statement: Statement) -> Re
 impl Engine for LocalEngine {
     fn analyze(&self, catalog: &Catalog, sql: &str) -> Result<Typed, QueryError> {
         // Types do not depend on the instant; a state of its own would be a third of the time of typing a small SELECT.
-        typed(&logical_in(&self.base, catalog, sql)?)
-    }
-
-    fn analyze_read(&self, catalog: &Catalog, query: Box<Query>) -> Result<Typed, QueryError> {
-        let statement = rewrite::rewritten(Statement::Query(query), &catalog.predicts)?;
-        typed(&analyzed(&self.base, &Bound::new(&self.base, catalog), statement)?)
+        let plan = logical_in(&self.base, catalog, sql)?;
+        Ok(Typed { schema: Arc::new(plan.schema().as_arrow().clone()), volatile: volatile::reasons(&plan)? })
     }
 
     fn locality(&self, catalog: &Catalog, sql: &str) -> Result<Locality, QueryError> {
@@ -138,8 +129,7 @@ impl Engine for LocalEngine {
     }
 
     fn lineage(&self, catalog: &Catalog, sql: &str) -> Result<Lineage, QueryError> {
-        let statement = rewrite::parse(sql, &catalog.predicts)?;
-        let plan = analyzed(&self.base, &Bound::to_look_at(&self.base, catalog), statement)?;
+        let plan = analyzed(&self.base, &Bound::to_look_at(&self.base, catalog), catalog, sql)?;
         lineage::of(&plan, catalog)
     }
 

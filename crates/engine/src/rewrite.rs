@@ -21,18 +21,11 @@ pub(crate) const MARKER: &str = "pelton_asof";
 /// Parses one SELECT and rewrites Pelton's additions.
 pub(crate) fn parse(text: &str, predicts: &BTreeMap<String, Predict>) -> Result<Statement, QueryError> {
     let mut statements = Parser::parse_sql(&GenericDialect {}, text).map_err(|error| crate::error::syntax(&error))?;
-    match (statements.pop(), statements.is_empty()) {
-        (Some(statement @ Statement::Query(_)), true) => rewritten(statement, predicts),
-        (None, _) => Err(QueryError::Syntax { message: "there is no SELECT".into(), at: None }),
-        _ => Err(QueryError::Syntax { message: "only a single SELECT can be run".into(), at: None }),
-    }
-}
-
-/// Rewrites Pelton's additions in a SELECT.
-pub(crate) fn rewritten(
-    mut statement: Statement,
-    predicts: &BTreeMap<String, Predict>,
-) -> Result<Statement, QueryError> {
+    let mut statement = match (statements.pop(), statements.is_empty()) {
+        (Some(statement @ Statement::Query(_)), true) => statement,
+        (None, _) => return Err(QueryError::Syntax { message: "there is no SELECT".into(), at: None }),
+        _ => return Err(QueryError::Syntax { message: "only a single SELECT can be run".into(), at: None }),
+    };
     let mut additions = Additions { predicts };
     if let Statement::Query(query) = &mut statement {
         name_columns(&mut query.body);

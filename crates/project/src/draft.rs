@@ -4,7 +4,7 @@ use crate::header::{self, Header};
 use crate::settings::SettingsTable;
 use crate::sql::{self, SqlMistake};
 use crate::toml::{File, Section, Span};
-use crate::{Body, ColumnOrder, Select, Spanned, Syntax};
+use crate::{Body, ColumnOrder, Select, Spanned};
 use pelton_base::{NodeName, Report};
 use toml_edit::Document;
 
@@ -87,13 +87,7 @@ pub(crate) fn whole_file<'s>(
 /// Reads the SELECT of a file from `offset` on, and notes what it reads.
 pub(crate) fn select(file: &File, offset: usize, readings: &mut Vec<Reading>) -> Select {
     let text = &file.text[offset..];
-    let unread = || Select {
-        sql: text.to_string(),
-        offset,
-        normal: String::new(),
-        order: ColumnOrder::default(),
-        syntax: Syntax::default(),
-    };
+    let unread = || Select { sql: text.to_string(), offset, normal: String::new(), order: ColumnOrder::default() };
     match sql::parse_query(text) {
         Ok(query) => {
             for mistake in query.mistakes {
@@ -104,8 +98,7 @@ pub(crate) fn select(file: &File, offset: usize, readings: &mut Vec<Reading>) ->
                 span: (offset + mention.span.0, offset + mention.span.1),
                 how: if mention.is_model { How::Predict } else { How::Select },
             }));
-            let (normal, order, syntax) = (query.normal, query.order, Syntax::of(query.syntax));
-            Select { sql: text[..query.end].to_string(), offset, normal, order, syntax }
+            Select { sql: text[..query.end].to_string(), offset, normal: query.normal, order: query.order }
         }
         // A header that was never closed has swallowed the SELECT; that was reported.
         Err(_) if text.is_empty() && offset > 0 => unread(),

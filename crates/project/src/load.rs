@@ -21,12 +21,6 @@ pub fn load(root: &Path) -> Result<Project, Reports> {
     load_with(&root, &Folder(root.clone()))
 }
 
-/// As [`load`], with what was read of each SELECT kept for who types it.
-pub(crate) fn load_to_type(root: &Path) -> Result<Project, Reports> {
-    let root = std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf());
-    read(&root, &Folder(root.clone()), true)
-}
-
 /// Reads `pelton.toml` alone and gives a project without nodes: enough for what asks only what is published, which does not change
 /// when a file is being edited.
 pub fn load_settings(root: &Path) -> Result<Project, Reports> {
@@ -54,17 +48,13 @@ fn settings(root: &Path, files: &dyn FileSource) -> Result<(Settings, Vec<Report
 
 /// As [`load`], with the files from elsewhere; `root` is only noted.
 pub fn load_with(root: &Path, files: &dyn FileSource) -> Result<Project, Reports> {
-    read(root, files, false)
-}
-
-fn read(root: &Path, files: &dyn FileSource, keeps_syntax: bool) -> Result<Project, Reports> {
     let (settings, mut reports) = settings(root, files)?;
     let mut drafts = Drafts::default();
     for folder in [SOURCES, TABLES, MODELS] {
         match files.list(folder.name, folder.extension) {
             Ok(paths) => {
                 // Files are read and parsed beside each other; what they say is put together in their order.
-                let read = parallel::map(&paths, 0, |path| Read::of(&folder, path, files, keeps_syntax));
+                let read = parallel::map(&paths, 0, |path| Read::of(&folder, path, files));
                 paths.into_iter().zip(read).for_each(|(path, read)| drafts.add(&folder, path, read, &mut reports));
             }
             Err(report) => reports.push(report),
@@ -112,19 +102,11 @@ enum Read {
 }
 
 impl Read {
-    fn of(folder: &NodeFolder, path: &str, files: &dyn FileSource, keeps_syntax: bool) -> Self {
+    fn of(folder: &NodeFolder, path: &str, files: &dyn FileSource) -> Self {
         match files.read(path) {
             Ok(Some(text)) => {
                 let file = File::new(path, &text);
                 let draft = Box::new((folder.read)(&file));
-                let select = match &draft.body {
-                    Body::Source(_) => None,
-                    Body::Table(table) => Some(&table.select),
-                    Body::Model(model) => Some(&model.select),
-                };
-                if let Some(select) = select.filter(|_| !keeps_syntax) {
-                    drop(select.syntax.take());
-                }
                 let mistakes = file.finish();
                 Read::Draft { text, draft, mistakes }
             }

@@ -2,11 +2,8 @@
 
 use pelton_base::{Digest, NodeName, Place};
 use serde::{Deserialize, Serialize};
-use sqlparser::ast::Query;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
 /// A project: its settings, its nodes, and who reads whom.
 #[derive(Debug, Clone)]
@@ -199,42 +196,6 @@ pub struct Select {
     pub normal: String,
     /// What it does with the order of the columns that it reads.
     pub order: ColumnOrder,
-    /// What was read from the text, for the first who asks.
-    pub syntax: Syntax,
-}
-
-/// What the parser made of a SELECT, kept for the engine, which would read the text again: a sixth of the time of typing a SELECT. It takes
-/// far more memory than the text, so only [`crate::load_tested`] keeps it, and it is given away once. It is no part of what a SELECT is.
-#[derive(Default)]
-pub struct Syntax(Mutex<Option<Box<Query>>>);
-
-impl Syntax {
-    pub(crate) fn of(query: Query) -> Self {
-        Syntax(Mutex::new(Some(Box::new(query))))
-    }
-
-    /// The syntax, if it was kept and nobody took it before.
-    pub fn take(&self) -> Option<Box<Query>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl Clone for Syntax {
-    fn clone(&self) -> Self {
-        Syntax::default()
-    }
-}
-
-impl PartialEq for Syntax {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl fmt::Debug for Syntax {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Syntax")
-    }
 }
 
 /// What a SELECT does with the order of the columns that it reads.

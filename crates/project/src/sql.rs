@@ -55,8 +55,6 @@ pub(crate) struct ParsedQuery {
     pub mistakes: Vec<SqlMistake>,
     /// Where the query ends: before a trailing `;` and comments.
     pub end: usize,
-    /// The query itself, with places that count from the beginning of the text.
-    pub syntax: Query,
 }
 
 /// A name that a query reads.
@@ -119,7 +117,7 @@ pub(crate) fn parse_query(text: &str) -> Result<ParsedQuery, SqlMistake> {
             .note("a file holds one SELECT; what Pelton does with it stands in the header"));
     }
     let mut parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
-    let query = *parser.parse_query().map_err(|error| translate(error, &lines, end_of_query))?;
+    let query = parser.parse_query().map_err(|error| translate(error, &lines, end_of_query))?;
     let next = parser.peek_token();
     if next.token == Token::SemiColon {
         let span = lines.span(next.span.start, next.span.end);
@@ -138,7 +136,7 @@ pub(crate) fn parse_query(text: &str) -> Result<ParsedQuery, SqlMistake> {
     let _ = query.visit(&mut reader);
     let Reader { mentions, mistakes, .. } = reader;
     let order = columns::order_in(&query);
-    Ok(ParsedQuery { normal: query.to_string(), mentions, order, mistakes, end: end_of_query, syntax: query })
+    Ok(ParsedQuery { normal: query.to_string(), mentions, order, mistakes, end: end_of_query })
 }
 
 /// Reads a text that should be exactly one expression.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// Reads a project and its unit tests, and gives both or every mistake of both.
 pub fn load_tested(root: &Path) -> Result<(Project, UnitTests), Reports> {
-    match crate::load::load_to_type(root) {
+    match crate::load(root) {
         Ok(project) => {
             let tests = load_tests(&project);
             Ok((project, tests))

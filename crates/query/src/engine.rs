@@ -8,7 +8,6 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
 use pelton_base::Report;
-use sqlparser::ast::Query;
 use std::sync::Arc;
 
 /// Rows on their way: a schema, then batches of that schema or the error that ended them.
@@ -240,11 +239,6 @@ pub struct TableFiles {
 pub trait Engine: Send + Sync {
     /// Types a SELECT without reading data.
     fn analyze(&self, catalog: &Catalog, sql: &str) -> Result<Typed, QueryError>;
-
-    /// As [`Engine::analyze`], of a SELECT that was read before from the same text.
-    fn analyze_read(&self, catalog: &Catalog, query: Box<Query>) -> Result<Typed, QueryError> {
-        self.analyze(catalog, &query.to_string())
-    }
 
     /// What the analysed plan of a SELECT proves about the part of its inputs that a part of its result depends on.
     fn locality(&self, catalog: &Catalog, sql: &str) -> Result<Locality, QueryError>;

@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::fingerprint::Heads;
 use pelton_base::{NodeName, Report, VersionId};
 use pelton_project::{Body, Build, Node};
-use pelton_query::{Catalog, Relation};
+use pelton_query::{Catalog, DataFile, Relation};
 use pelton_store::VersionRecord;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -436,11 +436,7 @@ impl Typing<'_> {
     }
 
     fn select(&self, node: &Node, select: &Select, catalog: &Catalog) -> Result<TypedNode, Reports> {
-        let typed = match select.syntax.take() {
-            Some(query) => self.engine.analyze_read(catalog, query),
-            None => self.engine.analyze(catalog, &select.sql),
-        };
-        let typed = typed.map_err(|error| self.select_report(node, &error))?;
+        let typed = self.engine.analyze(catalog, &select.sql).map_err(|error| self.select_report(node, &error))?;
         let mut fields: Vec<Field> = Vec::with_capacity(typed.schema.fields().len());
         let mut mistakes = Reports::default();
         for field in typed.schema.fields() {

@@ -179,7 +179,7 @@ pub(crate) fn refuse_to_undo(environment: &str, back: RolledBack, would_change: 
 
 /// Reports of versions that did not pass the checks of their nodes as they are now: they may be in an environment since before these were
 /// written, and go into no further publication.
-fn unpassed(ctx: &Context, moving: &[MovedNode], ours: &Heads, from: &str) -> Result<Vec<Report>, Reports> {
+fn unpassed(ctx: &Context, moving: &[MovedNode], ours: &Heads, source: &Publication) -> Result<Vec<Report>, Reports> {
     let mut found = Vec::new();
     for moved in moving {
         let (Some(node), Some(head)) = (ctx.project.nodes.get(&moved.node), ours.get(&moved.node)) else { continue };
@@ -187,10 +187,12 @@ fn unpassed(ctx: &Context, moving: &[MovedNode], ours: &Heads, from: &str) -> Re
         if matches!(node.body, Body::Model(_)) {
             continue;
         }
-        if let Some(why) = checks::due(ctx, node, head, ours)?.reason() {
+        let read_by_checks = heads_each(ctx, &source.nodes, &node.checked_with)?;
+        if let Some(why) = checks::due(ctx, node, head, &read_by_checks)?.reason() {
             let message = format!("version {} of `{}` has not passed its checks", head.id, node.name);
             let report = Report::error("check-failed", message).at(node.place()).note(why);
-            found.push(report.note("nothing was published").hint(format!("pelton run {} --env {from}", node.name)));
+            let run = format!("pelton run {} --env {}", node.name, source.environment);
+            found.push(report.note("nothing was published").hint(run));
         }
     }
     Ok(found)
@@ -209,27 +211,30 @@ pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, R
     let _lock = refusal::lock(ctx, by)?;
     let source = current_of(ctx, from)?;
     let target = state.current(to).map_err(reports)?;
-    let (ours, theirs) = (heads(ctx, from)?, heads(ctx, to)?);
+    let nothing = Versions::new();
+    let before = target.as_ref().map_or(&nothing, |target| &target.nodes);
+    let differing = differing(&source.nodes, before);
+    let (ours, theirs) = (heads(ctx, from, &source.nodes, &differing)?, heads(ctx, to, before, &differing)?);
     whole(&ours, &format!("environment `{from}`"))?;
-    let (nodes, kept) = merged(ctx, &ours, &theirs);
+    let (nodes, kept) = merged(ctx, &source.nodes, &theirs);
     if !options.force {
-        let (since, publications) = (state.since(to).map_err(reports)?, state.publications(to).map_err(reports)?);
+        let publications = state.publications(to).map_err(reports)?;
         let rollbacks: BTreeSet<i64> =
             publications.iter().filter(|head| head.restores.is_some()).map(|head| head.id).collect();
         let newer = newer_in_target(
-            &state.since(from).map_err(reports)?,
-            (since.as_slice(), &rollbacks),
-            &ours,
-            &theirs,
+            &state.since(from, &differing).map_err(reports)?,
+            (&state.since(to, &differing).map_err(reports)?, &rollbacks),
+            || state.changed_last(from).map_err(reports),
+            (&ours, &theirs),
             &kept,
-        );
+        )?;
         if !newer.is_empty() {
             let run = run_that_builds_on(ctx, from, &newer).await;
             let refused = moved_meanwhile(options, &source, &newer, run);
             return Err(refusal::noted(ctx, by, refused.into(), newer));
         }
     }
-    let changed = moved(&theirs, &nodes, &ours, "published");
+    let changed = moved(&differing, &theirs, &nodes, &ours, "published");
     let mut outcome = Moved {
         run: None,
         environment: to.clone(),
@@ -249,13 +254,13 @@ pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, R
         outcome.elapsed_ms = began.elapsed().as_millis() as u64;
         return Ok(outcome);
     }
-    let unpassed = unpassed(ctx, &outcome.nodes, &ours, from)?;
+    let unpassed = unpassed(ctx, &outcome.nodes, &ours, &source)?;
     if !unpassed.is_empty() {
         return Err(Reports(unpassed));
     }
     outcome.reports = Reports(gates(ctx, &ours, &theirs, &mut outcome.held).await?);
     if outcome.held.is_empty() {
-        let misfits = fit::misfits(ctx, &nodes, &catalog::versions(&theirs))?;
+        let misfits = fit::misfits(ctx, &nodes, before)?;
         if !misfits.is_empty() {
             let report = |misfit: &fit::Misfit| misfit.report().note(format!("nothing was published to `{to}`"));
             let mut refused: Vec<Report> = misfits.iter().map(report).collect();
@@ -300,25 +305,15 @@ pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, R
 pub async fn rollback(ctx: &Context, options: &RollbackOptions) -> Result<Moved, Reports> {
     let began = Instant::now();
     let environment = &options.environment;
-    let state = ctx.warehouse.state();
     let _lock = refusal::lock(ctx, By { environment, command: &options.command })?;
     let current = current_of(ctx, environment)?;
     let target = match options.to {
         Some(id) => publication_of(ctx, environment, id)?,
         None => before(ctx, &current)?,
     };
-    let theirs = heads(ctx, environment)?;
-    let mut ours = Heads::new();
-    for (name, id) in &target.nodes {
-        let head = match theirs.get(name) {
-            Some(head) if head.id == *id => head.clone(),
-            _ => state
-                .version_head(id)
-                .map_err(reports)?
-                .ok_or_else(|| Report::error("damaged-state", format!("version `{id}` is named, but not recorded")))?,
-        };
-        ours.insert(name.clone(), head);
-    }
+    let differing = differing(&target.nodes, &current.nodes);
+    let theirs = heads(ctx, environment, &current.nodes, &differing)?;
+    let ours = heads_each(ctx, &target.nodes, &differing)?;
     whole(&ours, &format!("publication {} of `{environment}`", target.id))?;
     let mut outcome = Moved {
         run: None,
@@ -327,7 +322,7 @@ pub async fn rollback(ctx: &Context, options: &RollbackOptions) -> Result<Moved,
         published: false,
         from: None,
         restores: Some(target.id),
-        nodes: moved(&theirs, &target.nodes, &ours, "restored"),
+        nodes: moved(&differing, &theirs, &target.nodes, &ours, "restored"),
         kept: Vec::new(),
         held: Vec::new(),
         reports: Reports::default(),
@@ -394,17 +389,39 @@ fn before(ctx: &Context, current: &Publication) -> Result<Publication, Reports> 
     Err(report.into())
 }
 
-/// The versions that an environment stands at, with what a decision needs to know of them.
-fn heads(ctx: &Context, environment: &str) -> Result<Heads, Reports> {
+/// The nodes of which two environments, or two publications, do not have the same version.
+///
+/// Only these are asked about: of ten thousand nodes, reading what is recorded of each version is most of the time that a publication takes.
+fn differing(ours: &Versions, theirs: &Versions) -> BTreeSet<NodeName> {
+    let of_ours = ours.iter().filter(|(name, id)| theirs.get(*name) != Some(id)).map(|(name, _)| name);
+    let of_theirs = theirs.keys().filter(|name| !ours.contains_key(*name));
+    of_ours.chain(of_theirs).cloned().collect()
+}
+
+/// The versions that an environment has of some nodes, with what a decision needs to know of them.
+fn heads(ctx: &Context, environment: &str, all: &Versions, some: &BTreeSet<NodeName>) -> Result<Heads, Reports> {
+    if some.len() <= all.len() / 4 {
+        return heads_each(ctx, all, some);
+    }
     let heads = ctx.warehouse.state().heads(environment).map_err(reports)?;
-    Ok(heads.into_iter().map(|head| (head.node.clone(), head)).collect())
+    Ok(heads.into_iter().map(|head| (head.node.clone(), head)).filter(|(name, _)| some.contains(name)).collect())
+}
+
+fn heads_each(ctx: &Context, all: &Versions, some: &BTreeSet<NodeName>) -> Result<Heads, Reports> {
+    let mut heads = Heads::new();
+    for (name, id) in some.iter().filter_map(|name| all.get_key_value(name)) {
+        let head = ctx.warehouse.state().version_head(id).map_err(reports)?;
+        let lost = || Report::error("damaged-state", format!("version `{id}` is named, but not recorded"));
+        heads.insert(name.clone(), head.ok_or_else(lost)?);
+    }
+    Ok(heads)
 }
 
 /// All nodes of the target after a publication, and those of them that stay because the other environment never had them.
 ///
 /// An environment that was run in part has no word about the rest: such nodes stay as long as the project has them, as in a run.
-fn merged(ctx: &Context, ours: &Heads, theirs: &Heads) -> (Versions, Vec<NodeName>) {
-    let mut nodes = catalog::versions(ours);
+fn merged(ctx: &Context, ours: &Versions, theirs: &Heads) -> (Versions, Vec<NodeName>) {
+    let mut nodes = ours.clone();
     let mut kept = Vec::new();
     for (name, head) in theirs.iter().filter(|(name, _)| !ours.contains_key(*name)) {
         if ctx.project.nodes.get(name).is_some_and(|node| node.kind() == head.kind) {
@@ -420,16 +437,19 @@ fn merged(ctx: &Context, ours: &Heads, theirs: &Heads) -> (Versions, Vec<NodeNam
 fn newer_in_target(
     ours_since: &[NodeSince],
     (theirs_since, rollbacks): (&[NodeSince], &BTreeSet<i64>),
-    ours: &Heads,
-    theirs: &Heads,
+    newest: impl FnOnce() -> Result<i64, Reports>,
+    (ours, theirs): (&Heads, &Heads),
     kept: &[NodeName],
-) -> Vec<(NodeName, String)> {
+) -> Result<Vec<(NodeName, String)>, Reports> {
     let kept: BTreeSet<&NodeName> = kept.iter().collect();
     let since: BTreeMap<&NodeName, &NodeSince> = ours_since.iter().map(|node| (&node.node, node)).collect();
-    let newest = ours_since.iter().map(|node| node.since).max().unwrap_or(0);
+    // A node that the other environment never had is as old as that environment.
+    let newest = match theirs_since.iter().all(|there| since.contains_key(&there.node)) {
+        true => 0,
+        false => newest()?,
+    };
     let mut newer = Vec::new();
     for there in theirs_since {
-        // A node that the other environment never had is as old as that environment.
         let here = since.get(&there.node).map_or(newest, |here| here.since);
         let (mine, other) = (ours.get(&there.node), theirs.get(&there.node));
         let is_same = match (mine, other) {
@@ -457,7 +477,7 @@ fn newer_in_target(
         };
         newer.push((there.node.clone(), sentence));
     }
-    newer
+    Ok(newer)
 }
 
 /// The run after which an environment is built on what the target has now; `None` where a run would leave these nodes as they are. So it
@@ -532,9 +552,15 @@ async fn gates(ctx: &Context, ours: &Heads, theirs: &Heads, held: &mut Vec<HeldM
 }
 
 /// What changes when an environment that stands at `theirs` takes `nodes`.
-fn moved(theirs: &Heads, nodes: &Versions, ours: &Heads, word: &'static str) -> Vec<MovedNode> {
+fn moved(
+    differing: &BTreeSet<NodeName>,
+    theirs: &Heads,
+    nodes: &Versions,
+    ours: &Heads,
+    word: &'static str,
+) -> Vec<MovedNode> {
     let mut changed = Vec::new();
-    for (name, id) in nodes {
+    for (name, id) in differing.iter().filter_map(|name| nodes.get_key_value(name)) {
         let before = theirs.get(name);
         if before.is_some_and(|before| before.id == *id) {
             continue;

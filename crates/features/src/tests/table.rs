@@ -12,13 +12,7 @@ fn spanned(text: &str) -> Spanned<String> {
 }
 
 fn select() -> Select {
-    Select {
-        sql: "select 1".into(),
-        offset: 0,
-        normal: "select 1".into(),
-        order: Default::default(),
-        syntax: Default::default(),
-    }
+    Select { sql: "select 1".into(), offset: 0, normal: "select 1".into(), order: Default::default() }
 }
 
 fn node(name: &str, body: Body) -> Node {

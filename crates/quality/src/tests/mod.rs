@@ -16,13 +16,7 @@ const TEXT: &str = "/* pelton\n[checks]\npositive = \"amuont > 0\"\n*/\nselect 1
 
 fn node() -> Node {
     let table = Table {
-        select: Select {
-            sql: "select 1".into(),
-            offset: 0,
-            normal: "select 1".into(),
-            order: Default::default(),
-            syntax: Default::default(),
-        },
+        select: Select { sql: "select 1".into(), offset: 0, normal: "select 1".into(), order: Default::default() },
         build: Build::Full,
         increment: Default::default(),
         entity: Vec::new(),

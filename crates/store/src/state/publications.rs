@@ -8,7 +8,7 @@ use crate::error::StoreError;
 use pelton_base::fail::{self, Point};
 use pelton_base::{NodeName, RunId, VersionId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The environment whose versions the Delta logs of nodes show. Other programs read a log without knowing of environments, so it
 /// can show one of them.
@@ -75,17 +75,16 @@ impl State {
         })
     }
 
-    /// Since which publication each node of an environment stands at its version, and since which one a node that it had is gone.
-    pub fn since(&self, environment: &str) -> Result<Vec<NodeSince>, StoreError> {
+    /// Since which publication some nodes of an environment stand at their versions, and since which one a node that it had is gone. A node
+    /// that it never had is left out.
+    pub fn since(&self, environment: &str, nodes: &BTreeSet<NodeName>) -> Result<Vec<NodeSince>, StoreError> {
         self.read(|db| {
             // The newest range of a node is the one that says how it stands.
-            db.prepare_cached(
-                "select node, version, since, until from environment_nodes e
-                 where environment = ?1 and since =
-                       (select max(since) from environment_nodes where environment = ?1 and node = e.node)
-                 order by node",
-            )?
-            .query_map([environment], |row| {
+            let mut newest = db.prepare_cached(
+                "select node, version, since, until from environment_nodes where environment = ?1 and node = ?2
+                 order by since desc limit 1",
+            )?;
+            let since = |row: &Row<'_>| {
                 let until: Option<i64> = row.get(3)?;
                 Ok(NodeSince {
                     node: NodeName::new(row.get_ref(0)?.as_str()?),
@@ -95,8 +94,20 @@ impl State {
                         None => row.get(2)?,
                     },
                 })
-            })?
-            .collect()
+            };
+            let found =
+                nodes.iter().map(|node| newest.query_row(params![environment, node.as_str()], since).optional());
+            found.filter_map(Result::transpose).collect()
+        })
+    }
+
+    /// The publication of an environment in which a node of it changed last; 0 when it never had one.
+    pub fn changed_last(&self, environment: &str) -> Result<i64, StoreError> {
+        self.read(|db| {
+            db.prepare_cached(
+                "select coalesce(max(max(since, coalesce(until, 0))), 0) from environment_nodes where environment = ?",
+            )?
+            .query_row([environment], |row| row.get(0))
         })
     }
 

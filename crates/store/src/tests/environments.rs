@@ -76,12 +76,15 @@ fn since_says_when_a_node_came_to_its_version_or_left() {
         version: version.map(|id| VersionId(id.into())),
         since,
     };
-    assert_eq!(state.since("main").unwrap(), [since("a", Some("a2"), second), since("b", None, third)]);
-    assert_eq!(state.since("try").unwrap(), [since("b", Some("b1"), other)]);
+    let all = ["a", "b", "never"].map(NodeName::new).into();
+    assert_eq!(state.since("main", &all).unwrap(), [since("a", Some("a2"), second), since("b", None, third)]);
+    assert_eq!(state.since("main", &[NodeName::new("b")].into()).unwrap(), [since("b", None, third)]);
+    assert_eq!(state.since("try", &all).unwrap(), [since("b", Some("b1"), other)]);
+    assert_eq!(["main", "try", "none"].map(|name| state.changed_last(name).unwrap()), [third, other, 0]);
     assert!(first < other);
     // A version that comes back is there since then.
     let fourth = publish(&warehouse, "main", &run, &[("a", "a1"), ("b", "b1")]);
-    assert_eq!(state.since("main").unwrap(), [since("a", Some("a1"), fourth), since("b", Some("b1"), fourth)]);
+    assert_eq!(state.since("main", &all).unwrap(), [since("a", Some("a1"), fourth), since("b", Some("b1"), fourth)]);
 }
 
 #[test]
@@ -139,7 +142,8 @@ fn a_rollback_writes_what_differs_and_not_the_whole_map() {
     changed.insert(node.clone(), both[1][&node].clone());
     publish(&changed, None);
     publish(&both[0], Some(first));
-    assert_eq!(state.since("main").unwrap().iter().filter(|node| node.since != first).count(), 1);
+    let all = both[0].keys().cloned().collect();
+    assert_eq!(state.since("main", &all).unwrap().iter().filter(|node| node.since != first).count(), 1);
 }
 
 #[test]

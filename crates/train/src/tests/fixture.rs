@@ -19,13 +19,7 @@ pub(crate) fn spanned<T>(value: T, word: &str) -> Spanned<T> {
 
 pub(crate) fn model() -> Model {
     Model {
-        select: Select {
-            sql: "select 1".into(),
-            offset: 0,
-            normal: "select 1".into(),
-            order: Default::default(),
-            syntax: Default::default(),
-        },
+        select: Select { sql: "select 1".into(), offset: 0, normal: "select 1".into(), order: Default::default() },
         task: Task::Classification,
         target: spanned("is_fraud".to_string(), "is_fraud"),
         key: vec![spanned("id".to_string(), "id\"")],
