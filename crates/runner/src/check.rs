@@ -1,7 +1,7 @@
 //! Types every column of every node through the engine's planner, without reading data, up to what endpoints ask and answer.
 
 use crate::known::KnownTypes;
-use crate::source_columns::{self, Recorded};
+use crate::source_columns::{self, Recorded, Untyped};
 use crate::{increment, lineage, unit_tests};
 use pelton_base::{Digest, NodeName, Report, Reports, Severity, parallel};
 use pelton_features::{FeatureTable, ResolvedUse};
@@ -157,6 +157,8 @@ pub(crate) struct Types {
     volatile: BTreeMap<NodeName, Vec<String>>,
     /// What of that holds for a node's readers too: a view is read in place, and a model looks up in what it reads.
     passed_on: BTreeMap<NodeName, Vec<String>>,
+    /// Sources without types because of their files, and what is wrong with these; what reads one has no types either.
+    pub(crate) unread: BTreeMap<NodeName, Reports>,
     warnings: Reports,
 }
 
@@ -208,10 +210,34 @@ impl Types {
 ///
 /// The engine is not asked again about tables that were typed before from the same file over the same columns.
 pub(crate) fn types(project: &Project, engine: &dyn Engine, warehouse: Option<&Warehouse>) -> Result<Types, Reports> {
+    types_known(project, engine, warehouse, Unread::IsMistake)
+}
+
+/// As [`types`], for what a run does: a source whose files nobody can read fails the run only where it is needed, so it is left out with
+/// what reads it ([`Types::unread`]). Mistakes in the project's own files stop every run.
+pub(crate) fn types_of_run(project: &Project, engine: &dyn Engine, warehouse: &Warehouse) -> Result<Types, Reports> {
+    types_known(project, engine, Some(warehouse), Unread::IsLeftOut)
+}
+
+/// What a source means whose files cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unread {
+    IsMistake,
+    IsLeftOut,
+}
+
+fn types_known(
+    project: &Project,
+    engine: &dyn Engine,
+    warehouse: Option<&Warehouse>,
+    unread: Unread,
+) -> Result<Types, Reports> {
     let known = warehouse.map_or_else(KnownTypes::none, KnownTypes::open);
-    let types = types_beside(project, engine, warehouse, &known)?;
+    let types = types_beside(project, engine, warehouse, (&known, unread))?;
     // After a mistake, what stands on it was not looked at, and what is known of it is kept as it was.
-    known.keep();
+    if types.unread.is_empty() {
+        known.keep();
+    }
     Ok(types)
 }
 
@@ -219,7 +245,7 @@ fn types_beside(
     project: &Project,
     engine: &dyn Engine,
     warehouse: Option<&Warehouse>,
-    known: &KnownTypes,
+    (known, means): (&KnownTypes, Unread),
 ) -> Result<Types, Reports> {
     let mut typing = Typing {
         project,
@@ -231,18 +257,31 @@ fn types_beside(
         types: Types::default(),
     };
     let mut mistakes: BTreeMap<&NodeName, Reports> = BTreeMap::new();
+    let mut unread: BTreeMap<&NodeName, Reports> = BTreeMap::new();
     for level in levels(project) {
         let is_ready = |node: &&Node| node.reads.iter().all(|(parent, _)| typing.types.schemas.contains_key(parent));
         let ready: Vec<&Node> = level.into_iter().filter(is_ready).collect();
         let found = parallel::map(&ready, 0, |node| typing.node(node));
-        for (node, (typed, said)) in ready.into_iter().zip(found) {
-            if let Some(typed) = typed {
-                typing.take(node, typed);
-            }
-            if !said.0.is_empty() {
-                mistakes.insert(&node.name, said);
+        for (node, found) in ready.into_iter().zip(found) {
+            match found {
+                Ok((typed, said)) => {
+                    typing.take(node, typed);
+                    if !said.0.is_empty() {
+                        mistakes.insert(&node.name, said);
+                    }
+                }
+                Err(Untyped::Project(said)) => {
+                    mistakes.insert(&node.name, said);
+                }
+                Err(Untyped::Files(said)) => {
+                    unread.insert(&node.name, said);
+                }
             }
         }
+    }
+    // Where nothing is run, all mistakes are told at once.
+    if means == Unread::IsMistake || mistakes.values().any(Reports::has_errors) {
+        mistakes.append(&mut unread);
     }
     tell_what_is_stopped(project, &mut mistakes);
     let mut said = Reports::default();
@@ -252,6 +291,7 @@ fn types_beside(
         return Err(said);
     }
     types.warnings.extend(said);
+    types.unread = unread.into_iter().map(|(name, said)| (name.clone(), said)).collect();
     Ok(types)
 }
 
@@ -304,20 +344,16 @@ struct TypedNode {
 
 impl Typing<'_> {
     /// Types a node over the types of what it reads. One whose checks are wrong has types nevertheless.
-    fn node(&self, node: &Node) -> (Option<TypedNode>, Reports) {
+    fn node(&self, node: &Node) -> Result<(TypedNode, Reports), Untyped> {
         let mut said = Reports::default();
         let key = matches!(node.body, Body::Table(_)).then(|| self.key(node));
         let known = key.and_then(|key| self.known.get(key));
         let is_known = known.is_some();
-        let typed = match (&node.body, known) {
-            (_, Some((schema, volatile))) => Ok(TypedNode { schema, volatile, feature: None, model: None }),
-            (Body::Source(settings), None) => self.source(node, settings).map(TypedNode::of_schema),
-            (Body::Table(table), None) => self.table(node, table),
-            (Body::Model(model), None) => self.model(node, model),
-        };
-        let mut typed = match typed {
-            Ok(typed) => typed,
-            Err(mistakes) => return (None, mistakes),
+        let mut typed = match (&node.body, known) {
+            (_, Some((schema, volatile))) => TypedNode { schema, volatile, feature: None, model: None },
+            (Body::Source(settings), None) => TypedNode::of_schema(self.source(node, settings)?),
+            (Body::Table(table), None) => self.table(node, table)?,
+            (Body::Model(model), None) => self.model(node, model)?,
         };
         match FeatureTable::of(node, &typed.schema) {
             Ok(feature) => typed.feature = feature,
@@ -331,7 +367,7 @@ impl Typing<'_> {
                 self.known.put(key, &typed.schema, &typed.volatile);
             }
         }
-        (Some(typed), said)
+        Ok((typed, said))
     }
 
     /// Makes a node's types known to its readers.
@@ -406,7 +442,7 @@ impl Typing<'_> {
         self.types.catalog(node)
     }
 
-    fn source(&self, node: &Node, settings: &pelton_project::Source) -> Result<SchemaRef, Reports> {
+    fn source(&self, node: &Node, settings: &pelton_project::Source) -> Result<SchemaRef, Untyped> {
         let recorded = match self.warehouse {
             Some(warehouse) => Recorded::newest(warehouse, node, settings)?,
             None => Recorded::default(),
@@ -421,7 +457,7 @@ impl Typing<'_> {
                 mistakes.push(Report::error("unknown-column", message).at(place).suggest(&name.value, known));
             }
         }
-        if mistakes.has_errors() { Err(mistakes) } else { Ok(schema) }
+        if mistakes.has_errors() { Err(mistakes.into()) } else { Ok(schema) }
     }
 
     fn table(&self, node: &Node, table: &pelton_project::Table) -> Result<TypedNode, Reports> {

@@ -58,6 +58,20 @@ pub enum StepAction {
     Depends,
     /// The environment has it and the project does not any more: it leaves with the run's publication, whatever is selected.
     Remove,
+    /// It cannot be examined, so a run would fail at it: the plan's reports say why.
+    Fail,
+    /// It reads a node at which a run would fail, and stays as it is.
+    Withhold,
+}
+
+impl StepAction {
+    /// Whether the environment may have another version of the node after it, or none.
+    pub(crate) fn changes_environment(self) -> bool {
+        match self {
+            StepAction::Build | StepAction::Reuse | StepAction::Depends | StepAction::Remove => true,
+            StepAction::Skip | StepAction::Check | StepAction::Fail | StepAction::Withhold => false,
+        }
+    }
 }
 
 /// A node's part of a plan.
@@ -87,12 +101,15 @@ pub struct Planned {
     pub rolled_back: Option<RolledBack>,
     /// Every selected node, in the order in which it would run; then the nodes that would leave the environment.
     pub steps: Vec<PlanStep>,
+    /// What is wrong with the nodes at which it would fail.
+    pub reports: Reports,
 }
 
 impl Planned {
     /// Whether a run would build, reuse, re-examine or remove anything.
     pub fn changes_anything(&self) -> bool {
-        self.steps.iter().any(|step| step.action != StepAction::Skip)
+        let does = |action: StepAction| !matches!(action, StepAction::Skip | StepAction::Fail | StepAction::Withhold);
+        self.steps.iter().any(|step| does(step.action))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a run would do, and why. [`decide`] is the one place that lets a node be skipped.
 
+use crate::check::{self, Types};
 use crate::checks;
 use crate::context::{Context, reports};
 use crate::environments;
@@ -268,8 +269,14 @@ fn scored_by<'a>(ctx: &Context, node: &'a Node) -> Option<&'a NodeName> {
     node.reads.iter().map(|(name, _)| name).find(is_model)
 }
 
-/// The nodes of a run in order: the selected ones, and ancestors of them that have no version yet.
-pub(crate) fn chosen(ctx: &Context, options: &RunOptions, heads: &Heads) -> Result<Vec<NodeName>, Reports> {
+/// The nodes of a run in order: the selected ones, and ancestors of them that have no version yet, or of which nobody can say what they are.
+pub(crate) fn chosen(
+    ctx: &Context,
+    options: &RunOptions,
+    heads: &Heads,
+    types: &Types,
+) -> Result<Vec<NodeName>, Reports> {
+    let is_there = |name: &NodeName| heads.contains_key(name) && types.schemas.contains_key(name);
     let mut wanted: BTreeSet<NodeName> = match options.select.is_empty() {
         true => ctx.project.order.iter().cloned().collect(),
         false => select(&ctx.project, &options.select)?,
@@ -278,9 +285,7 @@ pub(crate) fn chosen(ctx: &Context, options: &RunOptions, heads: &Heads) -> Resu
         if wanted.contains(name)
             && let Some(node) = ctx.project.nodes.get(name)
         {
-            wanted.extend(
-                node.reads.iter().map(|(parent, _)| parent).filter(|parent| !heads.contains_key(*parent)).cloned(),
-            );
+            wanted.extend(node.reads.iter().map(|(parent, _)| parent).filter(|parent| !is_there(parent)).cloned());
         }
     }
     Ok(ctx.project.order.iter().filter(|name| wanted.contains(*name)).cloned().collect())
@@ -325,35 +330,51 @@ fn removal(head: VersionHead) -> PlanStep {
 /// For how many tables a plan looks for a better build: each costs the planning of its SELECT.
 const SUGGESTIONS_MAX: usize = 100;
 
+/// Why a node fails before anything of it is built.
+pub(crate) const UNEXAMINED: &str = "it could not be examined";
+
 /// Says what a run would do, without doing it.
 pub async fn plan(ctx: &Context, options: &RunOptions) -> Result<Planned, Reports> {
     let (mut heads, gone) = heads_and_gone(ctx, &options.environment)?;
-    let types = crate::check::types(&ctx.project, ctx.engine.as_ref(), Some(&ctx.warehouse))?;
+    let types = check::types_of_run(&ctx.project, ctx.engine.as_ref(), &ctx.warehouse)?;
     let mut steps = Vec::new();
     let mut open: BTreeSet<NodeName> = BTreeSet::new();
+    let mut stopped: BTreeSet<NodeName> = BTreeSet::new();
+    let mut mistakes = Reports::default();
     let mut suggested = 0;
-    for name in chosen(ctx, options, &heads)? {
+    for name in chosen(ctx, options, &heads, &types)? {
         let node = &ctx.project.nodes[&name];
-        let waits: Vec<String> = node
-            .reads
-            .iter()
-            .filter(|(parent, _)| open.contains(parent))
-            .map(|(parent, _)| format!("`{parent}`"))
-            .collect();
-        let (action, reason) = if waits.is_empty() {
-            match decide(ctx, node, (&options.environment, &heads), types.volatile(&name))? {
-                Verdict::Skip(why) => (StepAction::Skip, why),
-                Verdict::Check(_, why) => (StepAction::Check, why),
-                Verdict::Build(_, why) => (StepAction::Build, why.sentence),
-                Verdict::Reuse(head, why) => {
+        let reads = || node.reads.iter().map(|(parent, _)| parent);
+        let waits: Vec<String> =
+            reads().filter(|parent| open.contains(*parent)).map(|parent| format!("`{parent}`")).collect();
+        let mut fail = |found: Reports| {
+            mistakes.extend(found);
+            (StepAction::Fail, UNEXAMINED.to_string())
+        };
+        let (action, reason) = if let Some(parent) = reads().find(|parent| stopped.contains(*parent)) {
+            (StepAction::Withhold, format!("it reads `{parent}`, which cannot be built"))
+        } else if let Some(found) = types.unread.get(&name) {
+            fail(found.clone())
+        } else if waits.is_empty() {
+            match decide(ctx, node, (&options.environment, &heads), types.volatile(&name)) {
+                Ok(Verdict::Skip(why)) => (StepAction::Skip, why),
+                Ok(Verdict::Check(_, why)) => (StepAction::Check, why),
+                Ok(Verdict::Build(_, why)) => (StepAction::Build, why.sentence),
+                Ok(Verdict::Reuse(head, why)) => {
                     heads.insert(name.clone(), *head);
                     (StepAction::Reuse, why)
                 }
+                // Its files may be missing or not readable; what is wrong with the state is wrong with all nodes.
+                Err(found) if matches!(node.body, Body::Source(_)) => fail(found),
+                Err(found) => return Err(found),
             }
         } else {
             let action = if heads.contains_key(&name) { StepAction::Depends } else { StepAction::Build };
             (action, format!("it reads {}, built before it", waits.join(", ")))
         };
+        if matches!(action, StepAction::Fail | StepAction::Withhold) {
+            stopped.insert(name.clone());
+        }
         if matches!(action, StepAction::Build | StepAction::Depends) {
             open.insert(name.clone());
         }
@@ -376,5 +397,6 @@ pub async fn plan(ctx: &Context, options: &RunOptions) -> Result<Planned, Report
     }
     let publication = ctx.warehouse.state().current_id(&options.environment).map_err(reports)?;
     let rolled_back = environments::rolled_back(ctx, &options.environment)?;
-    Ok(Planned { environment: options.environment.clone(), publication, rolled_back, steps })
+    let environment = options.environment.clone();
+    Ok(Planned { environment, publication, rolled_back, steps, reports: mistakes })
 }

@@ -4,6 +4,7 @@ mod finish;
 
 use crate::backfill::{self, Backfill};
 use crate::catalog::{self, Versions};
+use crate::check::{self, Types};
 use crate::context::{Context, nothing_published, reports};
 use crate::fingerprint::Heads;
 use crate::outcome::{Event, HeldModel, ModelReport, RunOptions, RunOutcome, StepAction};
@@ -11,7 +12,7 @@ use crate::plan::{self, Verdict};
 use crate::refusal::{self, By};
 use crate::replay::{self, Replay, Replayed};
 use crate::retry::{Attempts, Retried};
-use crate::{check, checks, clock, environments, learned, model, resume, source, succession, table, verify};
+use crate::{checks, clock, environments, learned, model, resume, source, succession, table, verify};
 use pelton_base::{Digest, NodeName, Report, Reports, RunId, VersionId, thousands};
 use pelton_project::{Body, Node, Table};
 use pelton_store::{Action, Decision, RunRecord, VersionHead, VersionRecord};
@@ -171,9 +172,9 @@ impl<'a> Run<'a> {
         }
         let current = state.current(&options.environment).map_err(reports)?;
         let heads = plan::heads_of(ctx, &options.environment)?;
-        let types = check::types(&ctx.project, ctx.engine.as_ref(), Some(&ctx.warehouse));
+        let types = check::types_of_run(&ctx.project, ctx.engine.as_ref(), &ctx.warehouse);
         let types = types.map_err(|mistakes| refusal::noted(ctx, by, mistakes, Vec::new()))?;
-        let chosen = plan::chosen(ctx, options, &heads)?;
+        let chosen = plan::chosen(ctx, options, &heads, &types)?;
         let id = RunId::fresh(ctx.now_us());
         let record = RunRecord {
             id: id.clone(),
@@ -220,20 +221,21 @@ impl<'a> Run<'a> {
         };
         for name in chosen {
             let node = &ctx.project.nodes[&name];
-            run.node(node, types.volatile(&name)).await;
+            run.node(node, &types).await;
         }
         run.finish(current.map(|current| (current.id, current.nodes)), &lock, began).await
     }
 
     /// Looks into a node, and again when what it failed of may be gone the next time.
-    async fn node(&mut self, node: &Node, volatile: &[String]) {
+    async fn node(&mut self, node: &Node, types: &Types) {
+        let volatile = types.volatile(&node.name);
         let began = Instant::now();
         let mut attempts = Attempts::at(self.ctx, Some(&node.name));
         let mut retried = Vec::new();
         let (done, reason, mut detail) = loop {
             let said = self.said.lock().expect("nobody panics while holding it").0.len();
             let (reported, models) = (self.outcome.reports.0.len(), self.outcome.models.len());
-            let (done, reason, detail) = self.attempt(node, volatile).await;
+            let (done, reason, detail) = self.attempt(node, types).await;
             let again = match done {
                 Done::Failed { .. } if self.can_repeat(node, volatile) => {
                     attempts.after(&self.outcome.reports.0[reported..])
@@ -283,13 +285,15 @@ impl<'a> Run<'a> {
     }
 
     /// Decides about a node, and does what was decided.
-    async fn attempt(&mut self, node: &Node, volatile: &[String]) -> (Done, String, serde_json::Value) {
+    async fn attempt(&mut self, node: &Node, types: &Types) -> (Done, String, serde_json::Value) {
         let before = self.heads.get(&node.name).cloned();
         let broken: Vec<&NodeName> =
             node.reads.iter().map(|(parent, _)| parent).filter(|parent| self.broken.contains(*parent)).collect();
         let mut detail = serde_json::Value::Object(serde_json::Map::new());
         let (done, reason) = if let Some(first) = broken.first() {
             (Done::Withheld, format!("it reads `{first}`, which was not built"))
+        } else if let Some(mistakes) = types.unread.get(&node.name) {
+            (self.failed(mistakes.clone()), plan::UNEXAMINED.into())
         } else if let Some(replay) = self.options.replay.as_ref().filter(|replay| replay.node == node.name) {
             self.started(node);
             self.replay(node, replay).await
@@ -299,6 +303,7 @@ impl<'a> Run<'a> {
             self.started(node);
             self.backfill(node, table, backfill).await
         } else {
+            let volatile = types.volatile(&node.name);
             match plan::decide(self.ctx, node, (&self.options.environment, &self.heads), volatile) {
                 Ok(Verdict::Skip(why)) => (Done::Skipped, why),
                 Ok(Verdict::Check(head, why)) => {
@@ -311,7 +316,7 @@ impl<'a> Run<'a> {
                     detail = serde_json::to_value(&why).unwrap_or_default();
                     (self.build(node, fingerprint).await, why.sentence)
                 }
-                Err(mistakes) => (self.failed(mistakes), "it could not be examined".into()),
+                Err(mistakes) => (self.failed(mistakes), plan::UNEXAMINED.into()),
             }
         };
         let done = self.ask_clock(node, done, before).await;
@@ -411,7 +416,7 @@ impl<'a> Run<'a> {
                     self.outcome.reports.extend(Reports(held));
                     return (Done::Held { version: head.id }, why);
                 }
-                Err(mistakes) => return (self.failed(mistakes), "it could not be examined".into()),
+                Err(mistakes) => return (self.failed(mistakes), plan::UNEXAMINED.into()),
             }
             let noted = self.building().note_accepted(node, &head.id);
             if let Err(mistakes) = noted {
@@ -548,7 +553,8 @@ async fn not_undoing_a_rollback(ctx: &Context, options: &RunOptions, by: By<'_>)
     let Some(back) = environments::rolled_back(ctx, &options.environment)? else { return Ok(()) };
     let planned = plan::plan(ctx, options).await;
     let planned = planned.map_err(|mistakes| refusal::noted(ctx, by, mistakes, Vec::new()))?;
-    let changing = planned.steps.iter().filter(|step| !matches!(step.action, StepAction::Skip | StepAction::Check));
+    // Where a run would fail, the environment stays as it is.
+    let changing = planned.steps.iter().filter(|step| step.action.changes_environment());
     let mut nodes: Vec<NodeName> = changing.map(|step| step.node.clone()).collect();
     nodes.extend(options.replay.iter().map(|replay| replay.node.clone()));
     nodes.extend(options.backfill.iter().map(|backfill| backfill.node.clone()));

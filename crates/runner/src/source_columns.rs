@@ -3,7 +3,7 @@
 use crate::context::reports;
 use crate::source::{known_columns, settings_digest, untyped_of};
 use crate::source_files;
-use pelton_base::{Digest, Reports};
+use pelton_base::{Digest, Report, Reports};
 use pelton_ingest::{IngestError, InputFile, KeySet, Known};
 use pelton_project::model::ContractRule;
 use pelton_project::{Node, Source};
@@ -65,6 +65,38 @@ impl Recorded {
     }
 }
 
+/// Why a node has no types.
+pub(crate) enum Untyped {
+    /// Files of the project are wrong.
+    Project(Reports),
+    /// The project may be right: what is wrong, the files of a source show.
+    Files(Reports),
+}
+
+impl From<Reports> for Untyped {
+    fn from(mistakes: Reports) -> Self {
+        Untyped::Project(mistakes)
+    }
+}
+
+impl Untyped {
+    /// Of a source that was never taken in.
+    fn of_source(source: &Source, mistakes: Reports) -> Self {
+        let declares = |name: &str| source.columns.iter().any(|column| column.name.value == name);
+        let is_of_files = |report: &Report| match report.code {
+            "invalid-value" => false,
+            // Where nothing is declared, the files alone say which columns there are, and of which types.
+            "unknown-column" => source.columns.is_empty(),
+            "type-mismatch" => source.time.as_ref().is_none_or(|time| !declares(&time.value)),
+            _ => true,
+        };
+        match mistakes.0.iter().filter(|report| report.is_error()).all(is_of_files) {
+            true => Untyped::Files(mistakes),
+            false => Untyped::Project(mistakes),
+        }
+    }
+}
+
 /// The columns of a source before it is read: those of its last version with what new files add, else declared ones and those of a sample of
 /// its files. Where a file that was taken in changed, what it had does not count: it may have been a mistake.
 pub(crate) fn columns_of(
@@ -72,7 +104,7 @@ pub(crate) fn columns_of(
     node: &Node,
     source: &Source,
     recorded: &Recorded,
-) -> Result<SchemaRef, Reports> {
+) -> Result<SchemaRef, Untyped> {
     let look = pelton_ingest::Look { threads: 1, sample_rows: Some(SAMPLE_ROWS) };
     let resolved = |files: &[InputFile], columns: Vec<(String, DataType)>| {
         let known = Known { columns, keys: KeySet::default() };
@@ -80,12 +112,13 @@ pub(crate) fn columns_of(
     };
     let files = pelton_ingest::list(source, node, root);
     if recorded.columns.is_empty() {
-        return match files {
+        let found = match files {
             Ok(files) => resolved(&files, Vec::new()),
             // A project can be checked before its data is there, when the source says what it will be.
             Err(reports) if source.columns.is_empty() => Err(reports),
             Err(_) => resolved(&[], Vec::new()),
         };
+        return found.map_err(|mistakes| Untyped::of_source(source, mistakes));
     }
     let known = || known_columns(&recorded.columns, &recorded.untyped);
     let mut files = files.unwrap_or_default();
@@ -99,5 +132,5 @@ pub(crate) fn columns_of(
             if adds { resolved(&files, known()) } else { resolved(&[], known()) }
         }
     };
-    found.or_else(|_| resolved(&[], known()))
+    found.or_else(|_| resolved(&[], known())).map_err(Untyped::Project)
 }

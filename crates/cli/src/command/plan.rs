@@ -20,5 +20,6 @@ pub(crate) async fn plan(args: &Plan, session: &Session, out: &Out) -> Result<u8
     } else {
         out.data(pages::planned(&planned, out.data_style));
     }
-    Ok(u8::from(args.exit_code && planned.changes_anything()))
+    out.reports(&planned.reports);
+    Ok(planned.reports.exit_code().max(u8::from(args.exit_code && planned.changes_anything())))
 }

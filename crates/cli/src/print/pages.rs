@@ -41,6 +41,8 @@ pub(crate) fn planned(planned: &Planned, style: Style) -> String {
             StepAction::Reuse => "reuse",
             StepAction::Depends => "depends",
             StepAction::Remove => "remove",
+            StepAction::Fail => "fail",
+            StepAction::Withhold => "withhold",
         };
         let painted = style.action(action, action);
         sheet.row([
@@ -58,7 +60,10 @@ pub(crate) fn planned(planned: &Planned, style: Style) -> String {
     let suggestions = if suggestions.is_empty() { suggestions } else { format!("\n{suggestions}") };
     let count = |is: fn(StepAction) -> bool| planned.steps.iter().filter(|step| is(step.action)).count();
     let removing = count(|action| action == StepAction::Remove);
-    let changing = count(|action| !matches!(action, StepAction::Skip | StepAction::Remove));
+    let failing = count(|action| action == StepAction::Fail);
+    let changing = count(|action| {
+        matches!(action, StepAction::Build | StepAction::Check | StepAction::Reuse | StepAction::Depends)
+    });
     let now = match planned.publication {
         Some(id) => format!("`{}` is at publication {id}", planned.environment),
         None => format!("`{}` has no publication yet", planned.environment),
@@ -71,12 +76,16 @@ pub(crate) fn planned(planned: &Planned, style: Style) -> String {
         None => now,
     };
     let all = words::counted((planned.steps.len() - removing) as u64, "node");
-    let removed = words::counted(removing as u64, "node");
-    let what = match (changing, removing) {
-        (0, 0) => format!("nothing to do for {all}"),
-        (0, _) => format!("a run would remove {removed}, with nothing to do for {all}"),
-        (_, 0) => format!("a run would look into {changing} of {all}"),
-        _ => format!("a run would look into {changing} of {all} and remove {removed}"),
+    let parts = [
+        (changing, format!("look into {changing} of {all}")),
+        (removing, format!("remove {}", words::counted(removing as u64, "node"))),
+        (failing, format!("fail at {}", words::counted(failing as u64, "node"))),
+    ];
+    let parts: Vec<String> = parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, part)| part).collect();
+    let what = match parts.join(" and ") {
+        _ if parts.is_empty() => format!("nothing to do for {all}"),
+        would if changing + failing == 0 => format!("a run would {would}, with nothing to do for {all}"),
+        would => format!("a run would {would}"),
     };
     format!("{}\n{what}; {now}\n{suggestions}", sheet.text(style))
 }
@@ -359,6 +368,15 @@ mod tests {
         PlanStep { node: node.into(), kind, action, reason: reason.into(), suggestion: None }
     }
 
+    fn plan(steps: Vec<PlanStep>) -> Planned {
+        let reports = pelton_base::Reports::default();
+        Planned { environment: "main".into(), publication: Some(3), rolled_back: None, steps, reports }
+    }
+
+    fn page(steps: Vec<PlanStep>) -> String {
+        planned(&plan(steps), Style::default())
+    }
+
     #[test]
     fn a_plan_says_what_and_why() {
         let steps = vec![
@@ -366,12 +384,8 @@ mod tests {
             step("spend", "table", StepAction::Build, "its SQL changed"),
             step("churn", "model", StepAction::Depends, "it reads `spend`, built before it"),
         ];
-        let page = planned(
-            &Planned { environment: "main".into(), publication: Some(3), rolled_back: None, steps },
-            Style::default(),
-        );
         assert_eq!(
-            page,
+            page(steps),
             "\
 skip     source  orders  its files are unchanged
 build    table   spend   its SQL changed
@@ -388,10 +402,9 @@ a run would look into 2 of 3 nodes; `main` is at publication 3
             step("orders", "source", StepAction::Skip, "its files are unchanged"),
             step("churn", "model", StepAction::Remove, "the project does not have it any more; its endpoint goes"),
         ];
-        let plan = Planned { environment: "main".into(), publication: Some(3), rolled_back: None, steps };
-        assert!(plan.changes_anything());
+        assert!(plan(steps.clone()).changes_anything());
         assert_eq!(
-            planned(&plan, Style::default()),
+            page(steps),
             "\
 skip    source  orders  its files are unchanged
 remove  model   churn   the project does not have it any more; its endpoint goes
@@ -399,6 +412,27 @@ remove  model   churn   the project does not have it any more; its endpoint goes
 a run would remove 1 node, with nothing to do for 1 node; `main` is at publication 3
 "
         );
+    }
+
+    #[test]
+    fn a_plan_says_where_a_run_would_fail() {
+        let mut steps = vec![
+            step("orders", "source", StepAction::Fail, "it could not be examined"),
+            step("spend", "table", StepAction::Withhold, "it reads `orders`, which cannot be built"),
+        ];
+        assert!(!plan(steps.clone()).changes_anything());
+        assert_eq!(
+            page(steps.clone()),
+            "\
+fail      source  orders  it could not be examined
+withhold  table   spend   it reads `orders`, which cannot be built
+
+a run would fail at 1 node; `main` is at publication 3
+"
+        );
+        steps.push(step("rates", "source", StepAction::Build, "it was never taken in"));
+        let end = "a run would look into 1 of 3 nodes and fail at 1 node; `main` is at publication 3\n";
+        assert!(page(steps).ends_with(end));
     }
 
     #[test]

@@ -37,8 +37,8 @@ impl Style {
     pub(crate) fn action(self, action: &str, text: &str) -> String {
         match action {
             "built" | "build" | "published" | "restored" => self.green(text),
-            "failed" => self.red(text),
-            "held" | "withheld" | "removed" | "remove" => self.yellow(text),
+            "failed" | "fail" => self.red(text),
+            "held" | "withheld" | "withhold" | "removed" | "remove" => self.yellow(text),
             "skipped" | "skip" | "reused" | "reuse" => self.dim(text),
             _ => text.to_string(),
         }

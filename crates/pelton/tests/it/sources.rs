@@ -103,3 +103,54 @@ fn files_that_are_read_twice_in_a_run_leave_nothing_behind() {
     // Those of the version before, and those of the two files that were read.
     assert_eq!(lying(), 4);
 }
+
+#[test]
+fn a_source_fails_alone_for_what_its_first_files_are() {
+    for (path, text, code) in [
+        ("events/a.csv", "when,page\n1,home\n", "unknown-column"),
+        ("events/a.csv.gz", "not gzip", "unreadable-data"),
+        ("events/a.ndjson", "", "unreadable-data"),
+        ("events/a.txt", "id\n1\n", "missing-key"),
+        ("elsewhere/a.csv", "id\n1\n", "empty-glob"),
+    ] {
+        let folder = project();
+        write(
+            folder.path(),
+            &[
+                ("pelton.toml", "name = \"shop\"\npublish = \"healthy\"\n"),
+                ("sources/events.toml", "kind = \"files\"\npath = \"events/*\"\nkey = \"id\"\n"),
+                ("tables/kept.sql", "select * from events"),
+                ("tables/sums.sql", "select sum(amount) as total from orders"),
+                (path, text),
+            ],
+        );
+        assert_eq!(pelton(folder.path(), &["check"]).status.code(), Some(2), "{path}");
+        let output = pelton(folder.path(), &["run", "--format", "json"]);
+        assert_eq!(output.status.code(), Some(2), "{path}: {}", stderr(&output));
+        let outcome: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let of = |key: &str| outcome[key].to_string();
+        assert_eq!((of("failed"), of("withheld")), ("[\"events\"]".into(), "[\"kept\"]".into()), "{path}");
+        assert_eq!((&outcome["publication"], &outcome["reports"][0]["code"]), (&1.into(), &code.into()), "{path}");
+    }
+}
+
+#[test]
+fn what_settings_alone_say_wrong_stops_every_run() {
+    let folder = project();
+    let settings = "kind = \"files\"\npath = \"events/*\"\nkey = \"id\"\n[columns]\npage = \"text\"\n";
+    write(
+        folder.path(),
+        &[
+            ("sources/events.toml", settings),
+            ("events/a.csv", "page\nhome\n"),
+            ("tables/sums.sql", "select sum(amount) as total from orders"),
+        ],
+    );
+    let output = pelton(folder.path(), &["run", "sums"]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(2), String::new()));
+    assert!(
+        stderr(&output).starts_with("error[unknown-column]: source `events` has no column `id`"),
+        "{}",
+        stderr(&output)
+    );
+}

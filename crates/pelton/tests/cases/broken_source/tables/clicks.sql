@@ -1,0 +1,1 @@
+select page, count(*) as n from events group by page
