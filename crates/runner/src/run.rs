@@ -7,7 +7,7 @@ use crate::catalog::{self, Versions};
 use crate::check::{self, Types};
 use crate::context::{Context, nothing_published, reports};
 use crate::fingerprint::Heads;
-use crate::outcome::{Event, HeldModel, ModelReport, RunOptions, RunOutcome, StepAction};
+use crate::outcome::{Event, HeldModel, ModelReport, RunOptions, RunOutcome};
 use crate::plan::{self, Verdict};
 use crate::refusal::{self, By};
 use crate::replay::{self, Replay, Replayed};
