@@ -6,6 +6,7 @@
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue, internal_err};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
@@ -36,7 +37,12 @@ pub(crate) fn checked(plan: LogicalPlan) -> Result<LogicalPlan> {
             [] => node.schema().as_ref().clone(),
             inputs => merge_schema(inputs),
         };
-        node.map_expressions(|expr| checked_expression(expr, &scope))
+        // What is above finds the columns of this node by their names, and those without one are called by their expressions.
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            Ok(checked_expression(expr, &scope)?.update_data(|expr| name.restore(expr)))
+        })
     });
     checked.map(|plan| plan.data)
 }
@@ -128,17 +134,6 @@ impl ScalarUDFImpl for Checked {
 
     fn signature(&self) -> &Signature {
         &self.signature
-    }
-
-    /// That of the operator, so that a column without a name keeps the one that it gets from the SQL.
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(match args {
-            [left, right] => {
-                format!("{} {} {}", left.schema_name(), self.operation.operator(), right.schema_name())
-            }
-            [value, ..] => format!("(- {})", value.schema_name()),
-            [] => String::new(),
-        })
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {

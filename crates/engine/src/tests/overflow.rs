@@ -114,6 +114,15 @@ async fn checked_arithmetic_keeps_names_nulls_and_laziness() {
     assert_eq!(of(sql).await, "2|1|-1|4\n");
     assert_eq!(of("select case when g > 1 then 0 else g * 2 end as d, case when x > 0 then 0 else x + 9 end from t where g = 2 order by x").await, "0|-9223372036854775798\n0|0\n");
     assert_eq!(of("select date '2026-03-01' - date '2026-02-01' as days, 7 % 4, -7 / 2").await, "28|3|-3\n");
+    assert_eq!(
+        of("select count(*) filter (where not ((g + one) % 2 = 0)), sum((g + one) * 3 - 1), max(-(g + one)) from t")
+            .await,
+        "2|37|-2\n"
+    );
+    assert_eq!(
+        of("select (g + one) * 2, count(*) from t group by (g + one) * 2 order by (g + one) * 2").await,
+        "4|2\n6|2\n8|1\n"
+    );
     assert_eq!(of("select g, sum(g * 2) from t group by g having sum(g) + 1 > 3 order by g").await, "2|8\n3|6\n");
 }
 

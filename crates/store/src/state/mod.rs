@@ -33,6 +33,7 @@ use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use url::Url;
 
 /// The file's name in the warehouse folder.
 pub(crate) const FILE_NAME: &str = "state.db";
@@ -59,9 +60,35 @@ impl State {
         Ok(opened.expect("a database that may be created is there"))
     }
 
-    /// Opens the database in `root`; `None` when its creation was not finished.
+    /// Opens the database in `root`; `None` when its creation was not finished. Where nothing can be written, it is opened to be read.
     pub(crate) fn open_existing(root: &Path, busy_timeout: Duration) -> Result<Option<Self>, StoreError> {
-        Self::open_with(root, busy_timeout, OpenFlags::empty())
+        match Self::open_with(root, busy_timeout, OpenFlags::empty()) {
+            Err(error @ (StoreError::Unreadable { .. } | StoreError::Storage { .. } | StoreError::DiskFull { .. })) => {
+                Ok(Some(Self::open_unchanging(root, error)?))
+            }
+            opened => opened,
+        }
+    }
+
+    /// Opens the database in `root` as a file that nobody changes: on a disk that is full, or that is mounted to be read. SQLite's readers
+    /// of a WAL database write too, the file in which they find each other.
+    ///
+    /// Fails with `why` when the last writer did not come to write its log back into the database, and with other formats.
+    pub(crate) fn open_unchanging(root: &Path, why: StoreError) -> Result<Self, StoreError> {
+        let path = root.join(FILE_NAME);
+        let log = root.join(format!("{FILE_NAME}-wal"));
+        let url = match Url::from_file_path(&path) {
+            Ok(url) if std::fs::metadata(log).map_or(0, |log| log.len()) == 0 => format!("{url}?immutable=1"),
+            _ => return Err(why),
+        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let Ok(connection) = Connection::open_with_flags(url, flags) else { return Err(why) };
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        match schema::look(&connection) {
+            Ok(Found::Format(schema::FORMAT)) => {}
+            _ => return Err(why),
+        }
+        Ok(State { connection: Mutex::new(connection), root: root.to_path_buf(), path, busy_timeout: Duration::ZERO })
     }
 
     /// An empty database that is nowhere on the disk.

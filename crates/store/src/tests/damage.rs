@@ -1,6 +1,7 @@
 //! A state database that is newer, foreign, damaged, locked or full is refused by name.
 
 use super::{run, version, warehouse};
+use crate::state::State;
 use crate::{StoreError, Warehouse};
 use pelton_base::{NodeName, VersionId};
 use rusqlite::Connection;
@@ -67,6 +68,26 @@ fn an_empty_file_is_a_warehouse_that_was_never_made() {
     assert!(Warehouse::open_existing(folder.path()).unwrap().is_none());
     Warehouse::open(folder.path()).unwrap();
     assert!(Warehouse::open_existing(folder.path()).unwrap().is_some());
+}
+
+#[test]
+fn what_cannot_be_written_is_read_as_a_file_that_nobody_changes() {
+    let (folder, warehouse) = warehouse();
+    let run = run(&warehouse, "r1");
+    warehouse.state().insert_version(&version(&run, "a", "a1")).unwrap();
+    let why = || StoreError::DiskFull { action: "open".into() };
+    let open = || State::open_unchanging(folder.path(), why());
+    // A writer has the database open, so its log is not written back.
+    assert!(matches!(open(), Err(StoreError::DiskFull { .. })));
+    drop(warehouse);
+    let state = open().unwrap();
+    assert!(state.version_head(&VersionId("a1".into())).unwrap().is_some());
+    let refused = state.insert_version(&version(&run, "a", "a2")).unwrap_err();
+    assert!(matches!(refused, StoreError::Unreadable { .. }), "{refused:?}");
+    drop(state);
+    assert!(!folder.path().join("state.db-shm").exists(), "nothing was made beside the database");
+    Connection::open(folder.path().join("state.db")).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    assert!(matches!(open(), Err(StoreError::DiskFull { .. })), "an older format has to be changed first");
 }
 
 #[test]
