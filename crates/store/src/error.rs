@@ -208,8 +208,13 @@ impl StoreError {
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
                 StoreError::DamagedState { path: path.to_path_buf(), reason }
             }
+            // On a full disk SQLite does not get as far as writing: the file in which connections find each other does not fit.
             Some(ErrorCode::DiskFull) => StoreError::DiskFull { action: "write the state database".into() },
+            Some(ErrorCode::SystemIoFailure) if extended(error) == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
+                StoreError::DiskFull { action: "write the state database".into() }
+            }
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+                let reason = "it cannot be opened to be written, which this command needs".into();
                 StoreError::Unreadable { action: action(), reason }
             }
             Some(ErrorCode::SystemIoFailure | ErrorCode::FileLockingProtocolFailed | ErrorCode::NoLargeFileSupport) => {
@@ -231,6 +236,13 @@ impl StoreError {
                 _ => StoreError::Internal { message: format!("the state database refused a statement: {reason}") },
             },
         }
+    }
+}
+
+fn extended(error: &rusqlite::Error) -> Option<i32> {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => Some(failure.extended_code),
+        _ => None,
     }
 }
 
