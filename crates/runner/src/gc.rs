@@ -6,6 +6,7 @@
 //! what a killed gc or run left is found by the next gc, because nothing names it any more.
 
 use crate::context::{Context, reports};
+use crate::refusal::{self, By};
 use crate::retry;
 use futures::executor::block_on;
 use pelton_base::fail::{self, Point};
@@ -125,7 +126,7 @@ impl Collected {
 /// Finds what nobody needs, and removes it when told to.
 pub async fn gc(ctx: &Context, options: &GcOptions) -> Result<Collected, Reports> {
     let state = ctx.warehouse.state();
-    let lock = state.lock_run().map_err(reports)?;
+    let lock = refusal::lock(ctx, By { environment: &options.environment, command: &options.command })?;
     let retention = &ctx.project.settings.retention;
     let rule = Rule {
         keep_us: options.keep_us.unwrap_or(retention.keep_us),

@@ -271,12 +271,12 @@ fn what_was_refused_is_a_run_with_decisions() {
 
     let held = fs::File::options().write(true).open(folder.join("warehouse/run.lock")).unwrap();
     held.lock().unwrap();
-    for words in [&["run"][..], &["run", "--resume"], &["rollback"], &["publish", "try"]] {
+    for words in [&["run"][..], &["run", "--resume"], &["rollback"], &["publish", "try"], &["gc"], &["verify"]] {
         assert_eq!(pelton(folder, words).status.code(), Some(2), "{words:?}");
         assert_eq!(refused(&format!("pelton {}", words.join(" "))), [" refused run-locked"], "{words:?}");
     }
     held.unlock().unwrap();
-    assert_eq!(csv(folder, "select count(*) as n from pelton.decisions where node is null"), "n\n4\n");
+    assert_eq!(csv(folder, "select count(*) as n from pelton.decisions where node is null"), "n\n6\n");
 
     // `main` moves after `try` took its version over.
     let amount = |least: u64| format!("select * from orders where amount >= {least}");

@@ -10,6 +10,7 @@
 mod repair;
 
 use crate::context::{Context, reports};
+use crate::refusal::{self, By};
 use crate::{catalog, logs, serving};
 use pelton_base::{Digest, NodeName, Report, Reports, RunId, VersionId, thousands};
 use pelton_features::OnlineStore;
@@ -138,7 +139,7 @@ pub(crate) fn lost_reason(head: &VersionHead) -> String {
 /// Looks at everything, and repairs what can be repaired when told to.
 pub async fn verify(ctx: &Context, options: &VerifyOptions) -> Result<Verified, Reports> {
     let state = ctx.warehouse.state();
-    let lock = state.lock_run().map_err(reports)?;
+    let lock = refusal::lock(ctx, By { environment: &options.environment, command: &options.command })?;
     let mut look = Look { ctx, verified: Verified::default(), published: BTreeSet::new() };
     look.state()?;
     for environment in state.environments().map_err(reports)? {
