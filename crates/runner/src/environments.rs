@@ -260,7 +260,8 @@ pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, R
     }
     outcome.reports = Reports(gates(ctx, &ours, &theirs, &mut outcome.held).await?);
     if outcome.held.is_empty() {
-        let misfits = fit::misfits(ctx, &nodes, before)?;
+        let packages = serving::packages(ctx, &nodes)?;
+        let misfits = fit::misfits(ctx, &packages, &nodes, before)?;
         if !misfits.is_empty() {
             let report = |misfit: &fit::Misfit| misfit.report().note(format!("nothing was published to `{to}`"));
             let mut refused: Vec<Report> = misfits.iter().map(report).collect();
@@ -269,7 +270,7 @@ pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, R
             }
             return Err(Reports(refused));
         }
-        serving::build_online(ctx, &nodes).await?;
+        serving::build_online(ctx, &nodes, packages).await?;
     }
     let run = begin(ctx, to, &options.command).await?;
     outcome.run = Some(run.clone());
@@ -297,7 +298,7 @@ pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, R
         outcome.reports.push(report.note("what reads a held model was built with it, so all of the environment waits"));
         outcome.nodes.clear();
     }
-    let expect = target.map(|target| target.id);
+    let expect = target.as_ref().map(|target| (target.id, &target.nodes));
     finish(ctx, outcome, &run, (expect, &nodes), &decisions, began).await
 }
 
@@ -334,7 +335,7 @@ pub async fn rollback(ctx: &Context, options: &RollbackOptions) -> Result<Moved,
         outcome.elapsed_ms = began.elapsed().as_millis() as u64;
         return Ok(outcome);
     }
-    serving::build_online(ctx, &target.nodes).await?;
+    serving::build_online(ctx, &target.nodes, serving::packages(ctx, &target.nodes)?).await?;
     let run = begin(ctx, environment, &options.command).await?;
     outcome.run = Some(run.clone());
     let decisions: Vec<Decision> = outcome
@@ -348,7 +349,7 @@ pub async fn rollback(ctx: &Context, options: &RollbackOptions) -> Result<Moved,
             }
         })
         .collect();
-    finish(ctx, outcome, &run, (Some(current.id), &target.nodes), &decisions, began).await
+    finish(ctx, outcome, &run, (Some((current.id, &current.nodes)), &target.nodes), &decisions, began).await
 }
 
 /// Refuses versions whose files are lost: nobody could read what is published then.
@@ -616,7 +617,7 @@ async fn finish(
     ctx: &Context,
     mut outcome: Moved,
     run: &RunId,
-    (expect, nodes): (Option<i64>, &Versions),
+    (expect, nodes): (Option<(i64, &Versions)>, &Versions),
     decisions: &[Decision],
     began: Instant,
 ) -> Result<Moved, Reports> {

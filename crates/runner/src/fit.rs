@@ -68,7 +68,7 @@ pub(crate) fn settle(ctx: &Context, wanted: &Versions, before: &Versions) -> Res
     let mut fitting = Fitting { nodes: wanted.clone(), ..Fitting::default() };
     let readers = ctx.project.readers();
     loop {
-        let misfits = misfits(ctx, &fitting.nodes, before)?;
+        let misfits = misfits(ctx, &serving::packages(ctx, &fitting.nodes)?, &fitting.nodes, before)?;
         if misfits.is_empty() {
             return Ok(fitting);
         }
@@ -93,17 +93,23 @@ pub(crate) fn settle(ctx: &Context, wanted: &Versions, before: &Versions) -> Res
     }
 }
 
-/// The models that could not look up a feature table at these versions, unless both stand beside each other `before` already.
-pub(crate) fn misfits(ctx: &Context, versions: &Versions, before: &Versions) -> Result<Vec<Misfit>, Reports> {
+/// Which of the models among these versions, given as `packages`, could not look up a feature table, unless both stand beside each other
+/// `before` already.
+pub(crate) fn misfits(
+    ctx: &Context,
+    packages: &[Package],
+    versions: &Versions,
+    before: &Versions,
+) -> Result<Vec<Misfit>, Reports> {
     let mut found = Vec::new();
-    for package in serving::packages(ctx, versions)? {
+    for package in packages {
         let stays = |node: &NodeName| before.get(node) == versions.get(node);
         for lookup in &package.lookups {
             let Some(id) = versions.get(&lookup.table) else { continue };
             if *id == lookup.version || (stays(&package.model) && stays(&lookup.table)) {
                 continue;
             }
-            let reasons = reasons(&package, lookup, id, &catalog::load(ctx, id)?.schema());
+            let reasons = reasons(package, lookup, id, &catalog::load(ctx, id)?.schema());
             if !reasons.is_empty() {
                 let (model, table) = (package.model.clone(), lookup.table.clone());
                 let (version, trained) = (versions[&model].clone(), lookup.version.clone());

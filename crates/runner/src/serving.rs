@@ -209,17 +209,22 @@ pub(crate) fn packages(ctx: &Context, versions: &Versions) -> Result<Vec<Package
 
 /// The feature table versions that models among these versions look up.
 pub(crate) fn wanted_online(ctx: &Context, versions: &Versions) -> Result<BTreeMap<VersionId, Lookup>, Reports> {
+    Ok(looked_up(packages(ctx, versions)?, versions))
+}
+
+fn looked_up(packages: Vec<Package>, versions: &Versions) -> BTreeMap<VersionId, Lookup> {
     let mut wanted: BTreeMap<VersionId, Lookup> = BTreeMap::new();
-    for mut package in packages(ctx, versions)? {
+    for mut package in packages {
         package.set_versions(versions);
         wanted.extend(package.lookups.into_iter().map(|lookup| (lookup.version.clone(), lookup)));
     }
-    Ok(wanted)
+    wanted
 }
 
-/// Makes the online features of every feature table that a published model looks up; those that are there stay.
-pub(crate) async fn build_online(ctx: &Context, versions: &Versions) -> Result<(), Reports> {
-    for (id, lookup) in wanted_online(ctx, versions)? {
+/// Makes the online features of every feature table that the models among these versions, given as `packages`, look up; those that are there
+/// stay.
+pub(crate) async fn build_online(ctx: &Context, versions: &Versions, packages: Vec<Package>) -> Result<(), Reports> {
+    for (id, lookup) in looked_up(packages, versions) {
         let name = lookup.table.clone();
         let path = ctx.warehouse.online_path(&name, &id);
         if path.exists() {

@@ -107,7 +107,7 @@ impl Run<'_> {
         let mut publication = None;
         if nodes != before {
             self.handle.send(Event::Publishing);
-            serving::build_online(self.ctx, &nodes).await?;
+            serving::build_online(self.ctx, &nodes, serving::packages(self.ctx, &nodes)?).await?;
             let removed = self.removed(current);
             let decisions = [self.decisions.as_slice(), &removed, &kept_back].concat();
             let publish = Publish {
@@ -115,7 +115,7 @@ impl Run<'_> {
                 run: &self.id,
                 at_us: self.ctx.now_us(),
                 nodes: &nodes,
-                expect: current.as_ref().map(|(id, _)| *id),
+                expect: current.as_ref().map(|(id, nodes)| (*id, nodes)),
                 restores: None,
                 decisions: &decisions,
             };

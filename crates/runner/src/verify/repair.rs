@@ -152,7 +152,11 @@ async fn online(ctx: &Context, verified: &mut Verified, lost: &BTreeSet<VersionI
     let state = ctx.warehouse.state();
     for environment in state.environments().map_err(reports)? {
         let Some(current) = state.current(&environment).map_err(reports)? else { continue };
-        if let Err(said) = serving::build_online(ctx, &current.nodes).await {
+        let built = match serving::packages(ctx, &current.nodes) {
+            Ok(packages) => serving::build_online(ctx, &current.nodes, packages).await,
+            Err(said) => Err(said),
+        };
+        if let Err(said) = built {
             verified.reports.extend(said);
         }
     }

@@ -139,9 +139,10 @@ impl State {
 /// Replaces an environment's map, and ends the run.
 fn replace(db: &Connection, publish: &Publish<'_>) -> Result<i64, Failure> {
     let found = current_id(db, publish.environment)?;
-    if found != publish.expect {
+    let expected = publish.expect.map(|(id, _)| id);
+    if found != expected {
         let environment = publish.environment.to_string();
-        return Err(StoreError::Conflict { environment, expected: publish.expect, found }.into());
+        return Err(StoreError::Conflict { environment, expected, found }.into());
     }
     let id: i64 = db
         .prepare_cached(
@@ -151,11 +152,13 @@ fn replace(db: &Connection, publish: &Publish<'_>) -> Result<i64, Failure> {
             params![publish.environment, publish.run.0, publish.at_us, publish.nodes.len() as i64, publish.restores],
             |row| row.get(0),
         )?;
-    let before = nodes_now(db, publish.environment)?;
+    // A publication never changes, so its nodes are what the caller read of it.
+    let nothing = BTreeMap::new();
+    let before = publish.expect.map_or(&nothing, |(_, nodes)| nodes);
     let mut end = db.prepare_cached(
         "update environment_nodes set until = ? where environment = ? and node = ? and until is null",
     )?;
-    for (node, version) in &before {
+    for (node, version) in before {
         if publish.nodes.get(node) != Some(version) {
             end.execute(params![id, publish.environment, node.as_str()])?;
         }

@@ -245,8 +245,8 @@ pub struct Publish<'a> {
     pub at_us: i64,
     /// All nodes of the environment after the publication.
     pub nodes: &'a BTreeMap<NodeName, VersionId>,
-    /// The environment's publication that the run began with; `None` when it had none.
-    pub expect: Option<i64>,
+    /// The environment's publication that the run began with, and its nodes; `None` when it had none.
+    pub expect: Option<(i64, &'a BTreeMap<NodeName, VersionId>)>,
     /// The publication whose state comes back, when this is a rollback.
     pub restores: Option<i64>,
     /// What the run did with nodes, as far as it was not recorded before.

@@ -12,7 +12,8 @@ fn nodes(pairs: &[(&str, &str)]) -> BTreeMap<NodeName, VersionId> {
 
 fn publish(warehouse: &Warehouse, environment: &str, run: &RunId, map: &[(&str, &str)]) -> i64 {
     let state = warehouse.state();
-    let expect = state.current_id(environment).unwrap();
+    let current = state.current(environment).unwrap();
+    let expect = current.as_ref().map(|current| (current.id, &current.nodes));
     state
         .publish(&Publish {
             environment,
@@ -43,13 +44,15 @@ fn a_rollback_is_a_publication_with_decisions_in_one_transaction() {
         reason: "publication 2 was rolled back to 1".into(),
         detail: json!({}),
     };
-    let (expect, restores, decisions) = (Some(first), Some(first), std::slice::from_ref(&decision));
+    let (before, restores, decisions) =
+        (nodes(&[("a", "a2"), ("b", "b1")]), Some(first), std::slice::from_ref(&decision));
+    let expect = Some((first, &before));
     let stale = Publish { environment: "main", run: &back, at_us: 6_000, nodes: &map, expect, restores, decisions };
     let error = state.publish(&stale).unwrap_err();
     assert_eq!(error.report().code, "publication-conflict");
     assert_eq!(state.decisions(&back).unwrap(), [], "nothing is recorded of what did not happen");
 
-    let publish = Publish { expect: Some(second), ..stale };
+    let publish = Publish { expect: Some((second, &before)), ..stale };
     let third = state.publish(&publish).unwrap();
     let current = state.current("main").unwrap().unwrap();
     assert_eq!((current.id, current.restores, &current.nodes), (third, Some(first), &map));
@@ -131,7 +134,8 @@ fn a_rollback_writes_what_differs_and_not_the_whole_map() {
         })
         .collect();
     let publish = |nodes: &BTreeMap<NodeName, VersionId>, restores| {
-        let expect = state.current_id("main").unwrap();
+        let current = state.current("main").unwrap();
+        let expect = current.as_ref().map(|current| (current.id, &current.nodes));
         let publish = Publish { environment: "main", run: &run, at_us: 1, nodes, expect, restores, decisions: &[] };
         state.publish(&publish).unwrap()
     };

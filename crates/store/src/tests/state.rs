@@ -21,6 +21,9 @@ fn publish(
     map: &[(&str, &str)],
 ) -> Result<i64, StoreError> {
     let nodes = nodes(map);
+    let before = expect.and_then(|id| warehouse.state().publication(id).unwrap()).map(|found| found.nodes);
+    let before = before.unwrap_or_default();
+    let expect = expect.map(|id| (id, &before));
     let publish = Publish { environment, run, at_us: 5_000, nodes: &nodes, expect, restores: None, decisions: &[] };
     warehouse.state().publish(&publish)
 }
