@@ -42,7 +42,7 @@ fn translate_at(error: DataFusionError, at: At) -> QueryError {
         DataFusionError::ObjectStore(error) => storage(&error),
         DataFusionError::IoError(error) => io(&error),
         DataFusionError::ResourcesExhausted(message) => exhausted(&message),
-        DataFusionError::NotImplemented(message) => QueryError::Unsupported { message: clean(&message) },
+        DataFusionError::NotImplemented(message) => unsupported(&message),
         DataFusionError::Plan(message) => by_text(&message, at),
         DataFusionError::Execution(message) => QueryError::Value { message: clean(&message) },
         DataFusionError::Internal(message) => by_text(&message, at),
@@ -109,7 +109,7 @@ fn arrow(error: ArrowError, at: At) -> QueryError {
         ArrowError::IoError(_, error) => io(&error),
         ArrowError::ParquetError(message) => QueryError::Damaged { message: clean(&message) },
         ArrowError::SchemaError(message) => QueryError::Type { message: clean(&message), at },
-        ArrowError::NotYetImplemented(message) => QueryError::Unsupported { message: clean(&message) },
+        ArrowError::NotYetImplemented(message) => unsupported(&message),
         other => QueryError::Value { message: clean(&other.to_string()) },
     }
 }
@@ -156,7 +156,7 @@ fn by_text(text: &str, at: At) -> QueryError {
             suggestion.and_then(|(word, _)| pelton_base::suggest::did_you_mean(name, [word])).map(str::to_string);
         return QueryError::UnknownFunction { name: name.to_string(), suggestion };
     }
-    if let Some(message) = refused_arguments(text) {
+    if let Some(message) = refused_arguments(text).or_else(|| same_name(text)) {
         return QueryError::Type { message, at };
     }
     if text.contains("No space left") {
@@ -173,9 +173,42 @@ fn by_text(text: &str, at: At) -> QueryError {
         return QueryError::Damaged { message: clean(text) };
     }
     if text.starts_with("This feature is not implemented") || text.contains("not supported") {
-        return QueryError::Unsupported { message: clean(text) };
+        return unsupported(text);
     }
     QueryError::Type { message: clean(text), at }
+}
+
+/// What the engine cannot run. It prints its own structures, which say nothing to who wrote the SQL.
+fn unsupported(text: &str) -> QueryError {
+    let known = [
+        ("ast node Pivot", "PIVOT cannot be run; write `sum(x) filter (where k = 'a') as a` for each column"),
+        ("ast node Unpivot", "UNPIVOT cannot be run; write a SELECT for each column, and `union all` between them"),
+        ("logical expression ScalarSubquery", CORRELATED),
+        ("logical expression OuterReferenceColumn", CORRELATED),
+        ("logical expression InSubquery", CORRELATED),
+        ("logical expression Exists", CORRELATED),
+    ];
+    if let Some((_, message)) = known.iter().find(|(theirs, _)| text.contains(theirs)) {
+        return QueryError::Unsupported { message: (*message).to_string() };
+    }
+    let message = clean(text);
+    // `unsupported ast node MatchRecognize { table: Table { ...`
+    let words = message.split_once(" { ").map_or(message.as_str(), |(words, _)| words);
+    QueryError::Unsupported { message: words.replace("ast node ", "") }
+}
+
+const CORRELATED: &str =
+    "a subquery that looks at the rows outside of it cannot be run so; compare with `=` in it, or write it as a join";
+
+/// Columns of one name: `Projections require unique expression names but the expression "x AS a" at position 0 and "y AS a" at position 1 ...`.
+fn same_name(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("require unique expression names but the expression ")?;
+    let mut places = rest.split(" at position ").skip(1).filter_map(|rest| {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<usize>().ok()
+    });
+    let (first, second) = (places.next()? + 1, places.next()? + 1);
+    Some(format!("columns {first} and {second} have the same name; name one of them with AS"))
 }
 
 /// Arguments of other types than a function of one signature takes: `Failed to coerce arguments to satisfy a call to 'f' function:
@@ -275,6 +308,18 @@ mod tests {
         const REFUSED: i32 = 13;
         assert!(matches!(of(FULL), QueryError::DiskFull));
         assert_eq!(of(REFUSED).to_string(), "permission denied");
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_said_without_structures() {
+        let of = |text: &str| translate(DataFusionError::NotImplemented(text.into())).to_string();
+        assert!(
+            of("Unsupported ast node Pivot { table: Table { name: ObjectName([]) } }")
+                .starts_with("PIVOT cannot be run")
+        );
+        assert_eq!(of("Unsupported ast node MatchRecognize { table: Table { } }"), "unsupported MatchRecognize");
+        assert_eq!(of("Physical plan does not support logical expression ScalarSubquery(<subquery>)"), CORRELATED);
+        assert_eq!(of("operator ->> is not yet supported"), "operator ->> is not yet supported");
     }
 
     #[test]

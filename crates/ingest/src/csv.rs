@@ -88,6 +88,11 @@ impl Records {
         if let Some(what) = looks_like(records.window.bytes()).filter(|what| *what != "binary data") {
             return Err(not_csv(file, what).into());
         }
+        if has_returns_alone(records.window.bytes()) {
+            let message = format!("`{}` ends its lines with a carriage return alone", file.path);
+            let fix = format!("tr '\\r' '\\n' < {0} > {0}.new && mv {0}.new {0}", file.path);
+            return Err(unreadable(file, message).hint(fix).into());
+        }
         Ok((records, raw))
     }
 
@@ -225,6 +230,12 @@ fn value<'a>(text: &'a str, span: Span, quote: u8, scratch: &'a mut String) -> &
     }
     scratch.push_str(rest);
     scratch
+}
+
+/// Whether a file has the line ends of an old Mac. All of it would be read as one line, the header, so as a table without rows.
+fn has_returns_alone(head: &[u8]) -> bool {
+    let followed = &head[..head.len().saturating_sub(1)];
+    memchr::memchr(b'\n', head).is_none() && memchr::memchr(b'\r', followed).is_some()
 }
 
 fn not_csv(file: &InputFile, what: &str) -> Report {

@@ -59,7 +59,34 @@ pub async fn query(ctx: &Context, environment: &str, as_of: Option<AsOf>, text: 
     let catalog = bind_all(ctx, &versions, held.as_ref().unwrap_or(&versions), text)?;
     let known = versions.keys().map(NodeName::as_str).chain(catalog.relations.keys().map(String::as_str));
     let is_model = |name: &str| catalog.predicts.contains_key(name);
-    ctx.engine.query(&catalog, text).await.map_err(|error| report(known, is_model, text, &error))
+    ctx.engine.query(&catalog, text).await.map_err(|error| {
+        let report = report(known, is_model, text, &error);
+        match &error {
+            QueryError::UnknownTable { name } if report.code == "unknown-node" => {
+                absent(ctx, environment, name, report)
+            }
+            _ => report,
+        }
+    })
+}
+
+/// Says of a name that stands for nothing here what it stands for elsewhere.
+fn absent(ctx: &Context, environment: &str, name: &str, report: Report) -> Report {
+    if name.starts_with("pelton.") {
+        let tables = pelton_store::SYSTEM_TABLES.iter().chain(&["quarantine", "predictions"]);
+        let tables: Vec<String> = tables.map(|table| format!("`pelton.{table}`")).collect();
+        return report.note(format!("system tables: {}", tables.join(", ")));
+    }
+    // Of a model that missed its gate there is a version, which a reader of this environment cannot know.
+    match ctx.warehouse.state().version_heads_of(&NodeName::new(name)) {
+        Ok(heads) if !heads.is_empty() => {
+            let env = if environment == "main" { String::new() } else { format!(" --env {environment}") };
+            report
+                .note(format!("`{name}` was built, but no version of it is published in `{environment}`"))
+                .hint(format!("pelton why {name}{env}"))
+        }
+        _ => report,
+    }
 }
 
 /// Everything that a text may name, with the quarantine of the versions in `held`. Only names that occur in it are bound: opening

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use pelton_base::{Report, Reports, parse_time_us};
 use pelton_query::{BatchStream, QueryError};
 use pelton_runner::AsOf;
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
@@ -17,7 +18,15 @@ use std::path::Path;
 const SPOOL_MEMORY_BYTES: usize = 8 << 20;
 
 pub(crate) async fn query(args: &Query, session: &Session, out: &Out) -> Result<u8, Reports> {
-    let format = args.format.or_else(|| by_ending(args.output.as_deref()?)).unwrap_or(RowFormat::Table);
+    let format = match (args.format, &args.output) {
+        (Some(format), _) => format,
+        (None, None) => RowFormat::Table,
+        (None, Some(path)) => by_ending(path).ok_or_else(|| {
+            Report::error("invalid-argument", format!("the ending of `{}` does not say a format", path.display()))
+                .note("`.csv`, `.json`, `.ndjson`, `.jsonl` and `.parquet` do")
+                .hint("pass `--format`, or another name")
+        })?,
+    };
     if format == RowFormat::Parquet && args.output.is_none() && out.is_data_terminal {
         return Err(Report::error("invalid-argument", "Parquet is not written to a terminal")
             .hint("pass `--output FILE`")
@@ -27,6 +36,9 @@ pub(crate) async fn query(args: &Query, session: &Session, out: &Out) -> Result<
     let sql = text(&args.sql)?;
     let ctx = session.published()?;
     let stream = pelton_runner::query(&ctx, &session.environment, as_of, &sql).await?;
+    if format != RowFormat::Table {
+        told_apart(&stream)?;
+    }
     match &args.output {
         Some(path) => to_file(stream, format, path, out).await?,
         None if format == RowFormat::Table => {
@@ -44,6 +56,18 @@ pub(crate) async fn query(args: &Query, session: &Session, out: &Out) -> Result<
         }
     }
     Ok(0)
+}
+
+/// Refuses columns of one name: readers of a file would find one of them.
+fn told_apart(stream: &BatchStream) -> Result<(), Report> {
+    let mut names = BTreeSet::new();
+    match stream.schema.fields().iter().find(|field| !names.insert(field.name())) {
+        None => Ok(()),
+        Some(field) => {
+            let message = format!("two columns are called `{}`, which no file tells apart", field.name());
+            Err(Report::error("type-mismatch", message).hint("name one of them with AS"))
+        }
+    }
 }
 
 /// The format that a file's ending names.

@@ -173,6 +173,7 @@ fn files_that_are_wrong_as_a_whole_are_refused_by_name() {
         ("a.csv", b"id,x,id\n1,2,3\n".to_vec(), "`a.csv` names column `id` twice"),
         ("a.csv", b"\"id\n1\n".to_vec(), "`a.csv` has no header that can be read: a quote is never closed"),
         ("a.csv", b"caf\xe9\n1\n".to_vec(), "`a.csv` has no header that can be read: it is not utf-8 text"),
+        ("a.csv", b"a,b\r1,x\r2,y\r".to_vec(), "`a.csv` ends its lines with a carriage return alone"),
         ("a.csv", whole.clone(), "`a.csv` is not a text file: it looks like a gzip archive"),
         ("a.csv", b"PAR1\x15\x00xxxx".to_vec(), "`a.csv` is not a text file: it looks like a Parquet file"),
         (

@@ -84,3 +84,20 @@ fn what_runs_did_can_be_read_as_tables() {
     let (_, versions) = state.system_table("versions").unwrap().unwrap();
     assert_eq!(versions[0].column_by_name("delta_version").unwrap().null_count(), 2);
 }
+
+#[test]
+fn the_reference_page_has_every_table_and_column() {
+    let page = include_str!("../../../../docs/reference/system-tables.md");
+    let quarantine = crate::quarantine_schema();
+    let tables = SYSTEM_TABLES.iter().map(|name| (*name, system_table_schema(name).unwrap()));
+    for (name, schema) in tables.chain([("quarantine", quarantine)]) {
+        let of_table = page.split("\n## pelton.").find(|part| part.lines().next() == Some(name));
+        let shown: Vec<&str> =
+            of_table.unwrap_or_else(|| panic!("no `{name}`")).lines().filter(|line| line.starts_with("| `")).collect();
+        let fields = schema.fields().iter();
+        let wanted: Vec<String> = fields
+            .map(|field| format!("| `{}` | {} |", field.name(), pelton_query::types::name(field.data_type())))
+            .collect();
+        assert_eq!(shown, wanted, "{name}");
+    }
+}
