@@ -8,6 +8,7 @@ use super::sheet::{Cell, Sheet};
 use super::style::Style;
 use super::words;
 use crate::command::InForce;
+use crate::session::quoted;
 use arrow::array::RecordBatch;
 use pelton_base::codes::{self, Code};
 use pelton_base::{NodeName, format_time_us};
@@ -24,7 +25,7 @@ pub(crate) fn init(folder: &Path, name: &str, files: &[&str], style: Style) -> S
     }
     text.push_str("\ntry next\n");
     if folder != Path::new(".") {
-        text.push_str(&format!("  cd {}\n", folder.display()));
+        text.push_str(&format!("  cd {}\n", quoted(folder)));
     }
     text.push_str("  pelton test\n  pelton run\n  pelton query \"select * from spend_by_day order by day\"\n");
     text
@@ -450,6 +451,17 @@ true        0.93   r1
 false       0.1    r2
 "
         );
+    }
+
+    #[test]
+    fn the_folder_of_a_new_project_is_pasted_as_it_is_named() {
+        let line = |folder: &str| {
+            let text = init(Path::new(folder), "shop", &[], Style::default());
+            text.lines().find(|line| line.starts_with("  cd ")).map(str::to_string)
+        };
+        assert_eq!(line("shop").as_deref(), Some("  cd shop"));
+        assert_eq!(line("My Shop").as_deref(), Some("  cd 'My Shop'"));
+        assert_eq!(line("."), None);
     }
 
     #[test]
