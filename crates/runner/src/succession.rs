@@ -12,7 +12,7 @@ use pelton_store::{SourceFile, VersionHead};
 use std::collections::HashMap;
 
 /// The environment that others begin with.
-pub(crate) const MAIN: &str = "main";
+pub(crate) const MAIN: &str = pelton_store::SHOWN_ENVIRONMENT;
 
 /// The version that a new one of a source or table is built on: the environment's own, or what `main` has of a node that the environment
 /// has not built yet.
