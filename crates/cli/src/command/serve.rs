@@ -29,6 +29,9 @@ pub(crate) async fn serve(args: &Serve, session: &Session, out: &Out) -> Result<
         out.line(format!("listening on {}", server.url()));
     }
     out.note(format!("environment `{}`, publication {}", endpoints.environment, endpoints.publication));
+    if endpoints.models.is_empty() {
+        out.note("it has no model yet; an endpoint is there as soon as one is published");
+    }
     for line in examples(&endpoints, &server.url()) {
         out.note(line);
     }

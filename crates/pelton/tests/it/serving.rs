@@ -146,6 +146,19 @@ fn a_server_tells_programs_where_it_listens() {
 }
 
 #[test]
+fn a_server_without_a_model_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    write_project(folder.path());
+    std::fs::remove_dir_all(folder.path().join("models")).unwrap();
+    assert!(pelton(folder.path(), &["run"]).status.success());
+    let (child, _) = start(folder.path());
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success());
+    assert!(stderr(&ended).contains("an endpoint is there as soon as one is published"), "{}", stderr(&ended));
+}
+
+#[test]
 fn a_prediction_of_the_command_line_is_a_row_when_the_command_ends() {
     let folder = tempfile::tempdir().unwrap();
     write_project(folder.path());
