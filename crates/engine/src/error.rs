@@ -193,8 +193,11 @@ fn unsupported(text: &str) -> QueryError {
     }
     let message = clean(text);
     // `unsupported ast node MatchRecognize { table: Table { ...`
-    let words = message.split_once(" { ").map_or(message.as_str(), |(words, _)| words);
-    QueryError::Unsupported { message: words.replace("ast node ", "") }
+    let message = match message.split_once(" ast node ") {
+        Some((before, node)) => format!("{before} {}", node.split(" { ").next().unwrap_or_default()),
+        None => message,
+    };
+    QueryError::Unsupported { message }
 }
 
 const CORRELATED: &str =
