@@ -114,7 +114,8 @@ async fn unknown_route(method: Method, uri: Uri) -> Refusal {
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Refusal {
-    let other = if method == Method::POST { "GET" } else { "POST" };
+    let asks = ["/predict", "/infer"].iter().any(|end| uri.path().ends_with(end));
+    let other = if asks { "POST" } else { "GET" };
     let report = Report::error("unknown-route", format!("there is no route `{method} {}`", uri.path()))
         .hint(format!("`{other} {}` is there", uri.path()));
     Refusal::with_status(report, StatusCode::METHOD_NOT_ALLOWED)

@@ -3,6 +3,7 @@
 use crate::app::{App, Content, Names};
 use crate::refusal::{Refusal, json, json_bytes};
 use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
@@ -28,7 +29,7 @@ pub(crate) fn routes() -> Router<App> {
 
 /// The body of a prediction request.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with `rows` or `row`")]
 struct Ask<'a> {
     #[serde(borrow)]
     rows: Option<&'a RawValue>,
@@ -40,7 +41,7 @@ struct Ask<'a> {
 
 /// What the answer is to hold besides.
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "an object such as `{\"features\": true}`")]
 struct Options {
     /// The features that were looked up, and the derived columns.
     features: bool,
@@ -174,7 +175,7 @@ fn card(endpoints: &Endpoints, endpoint: &Endpoint) -> Value {
         "task": package.task,
         "target": package.target,
         "learner": package.learner,
-        "classes": pipeline.classes(),
+        "classes": classes(pipeline),
         "missing": package.missing,
         "request": request.collect::<Vec<_>>(),
         "features": features.collect::<Vec<_>>(),
@@ -184,6 +185,18 @@ fn card(endpoints: &Endpoints, endpoint: &Endpoint) -> Value {
         "metrics": package.training.metrics,
         "training": {"rows": package.training.rows, "inputs": package.training.inputs},
     })
+}
+
+/// The classes as an answer gives them under `prediction`; `None` when the model predicts a number.
+fn classes(pipeline: &Pipeline) -> Option<Vec<Value>> {
+    let data_type = pipeline.output().find("prediction").map(|(_, field)| field.data_type().clone());
+    let typed = |name: String| match &data_type {
+        Some(DataType::Boolean) => json!(name == "true"),
+        Some(number) if number.is_integer() => name.parse::<i64>().map_or_else(|_| json!(name), |value| json!(value)),
+        Some(number) if number.is_floating() => name.parse::<f64>().map_or_else(|_| json!(name), |value| json!(value)),
+        _ => json!(name),
+    };
+    pipeline.classes().map(|names| names.into_iter().map(typed).collect())
 }
 
 async fn receipt(State(app): State<App>, Names(id): Names<String>) -> Result<Response, Refusal> {

@@ -462,7 +462,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "HOST")]
     pub(crate) host: Option<String>,
     /// The port; 0 takes any free one and says which [default: `server.port`, else 8470]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", allow_negative_numbers = true)]
     pub(crate) port: Option<u16>,
     #[command(flatten)]
     pub(crate) answer: Answer,

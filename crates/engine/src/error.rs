@@ -156,6 +156,11 @@ fn by_text(text: &str, at: At) -> QueryError {
             suggestion.and_then(|(word, _)| pelton_base::suggest::did_you_mean(name, [word])).map(str::to_string);
         return QueryError::UnknownFunction { name: name.to_string(), suggestion };
     }
+    if let Some((_, reason)) = text.split_once("user-defined coercion failed with: ") {
+        // What follows calls a model by the name of its function.
+        let reason = reason.split(" No function matches").next().unwrap_or_default();
+        return QueryError::Type { message: clean(reason), at };
+    }
     if let Some(message) = refused_arguments(text).or_else(|| same_name(text)) {
         return QueryError::Type { message, at };
     }
@@ -172,10 +177,13 @@ fn by_text(text: &str, at: At) -> QueryError {
     if text.contains("Parquet error") || text.contains("Parquet file") {
         return QueryError::Damaged { message: clean(text) };
     }
-    if text.starts_with("This feature is not implemented") || text.contains("not supported") {
+    if ["This feature is not implemented", "not supported", "does not support"]
+        .iter()
+        .any(|theirs| text.contains(theirs))
+    {
         return unsupported(text);
     }
-    QueryError::Type { message: clean(text), at }
+    QueryError::Type { message: without_structures(&clean(text)), at }
 }
 
 /// What the engine cannot run. It prints its own structures, which say nothing to who wrote the SQL.
@@ -191,13 +199,27 @@ fn unsupported(text: &str) -> QueryError {
     if let Some((_, message)) = known.iter().find(|(theirs, _)| text.contains(theirs)) {
         return QueryError::Unsupported { message: (*message).to_string() };
     }
-    let message = clean(text);
     // `unsupported ast node MatchRecognize { table: Table { ...`
+    let message = clean(text);
     let message = match message.split_once(" ast node ") {
         Some((before, node)) => format!("{before} {}", node.split(" { ").next().unwrap_or_default()),
-        None => message,
+        None => without_structures(&message),
     };
     QueryError::Unsupported { message }
+}
+
+/// The words before what the engine prints of its own: `unsupported JOIN operator CrossApply(Constraint...`, `extract not supported by
+/// ExprPlanner: RawExtract { ...`.
+fn without_structures(message: &str) -> String {
+    const THEIRS: [&str; 5] = ["Ident {", "quote_style", "span: ", "ObjectName(", "Expr("];
+    if let Some((what, _)) = message.split_once(" not supported by ExprPlanner") {
+        return format!("{what} cannot be run on such values");
+    }
+    if !THEIRS.iter().any(|theirs| message.contains(theirs)) {
+        return message.to_string();
+    }
+    let words = message.split(['{', '(', '[']).next().unwrap_or_default();
+    words.trim_end_matches([' ', ':', ',']).to_string()
 }
 
 const CORRELATED: &str =
@@ -323,6 +345,21 @@ mod tests {
         assert_eq!(of("Unsupported ast node MatchRecognize { table: Table { } }"), "unsupported MatchRecognize");
         assert_eq!(of("Physical plan does not support logical expression ScalarSubquery(<subquery>)"), CORRELATED);
         assert_eq!(of("operator ->> is not yet supported"), "operator ->> is not yet supported");
+        assert_eq!(
+            of("Unsupported JOIN operator CrossApply(Table { name: ObjectName([]) })"),
+            "unsupported JOIN operator CrossApply"
+        );
+        assert_eq!(
+            of("Extract not supported by ExprPlanner: [Alias(Alias { expr: Column(x) })]"),
+            "extract cannot be run on such values"
+        );
+        let planned = |text: &str| translate(DataFusionError::Plan(text.into())).to_string();
+        assert_eq!(
+            planned("Unsupported compound identifier: [Ident { value: \"a\", quote_style: None }]"),
+            "unsupported compound identifier"
+        );
+        assert_eq!(planned("Physical plan does not support logical expression Exists(Exists { x })"), CORRELATED);
+        assert_eq!(planned("cannot compare struct<a int> (a row)"), "cannot compare struct<a int> (a row)");
     }
 
     #[test]

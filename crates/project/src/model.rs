@@ -84,7 +84,7 @@ pub struct ServerSettings {
     pub body_bytes_max: u64,
     /// `rows_max`: the most rows of a request. Default 10,000.
     pub rows_max: usize,
-    /// `requests_max`: the most requests under way. Default 1,024.
+    /// `requests_max`: the most requests under way. Default 512.
     pub requests_max: usize,
     /// `connections_max`: the most connections that are open. Default 512.
     pub connections_max: usize,

@@ -138,7 +138,7 @@ impl Default for ServerSettings {
             port: 8470,
             body_bytes_max: 8 << 20,
             rows_max: 10_000,
-            requests_max: 1_024,
+            requests_max: 512,
             // Half of the files that most systems let a process open; stores and logs need some too.
             connections_max: 512,
             headers_ms: 30_000,

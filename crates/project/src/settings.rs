@@ -149,7 +149,7 @@ pub static SERVER: SettingsTable = SettingsTable {
         "body_bytes_max" optional "a size such as `\"8MiB\"`, or a number of bytes" "\"8MiB\"" r#"body_bytes_max = "8MiB""#
             "The largest request body."
         "rows_max" optional "a whole number from 1" "10000" "rows_max = 10000" "The most rows of a request."
-        "requests_max" optional "a whole number from 1" "1024" "requests_max = 1024" "The most requests under way."
+        "requests_max" optional "a whole number from 1" "512" "requests_max = 512" "The most requests under way."
         "connections_max" optional "a whole number from 1" "512" "connections_max = 2000"
             "The most connections that are open; a request under way has one. Each needs one of the files that the system lets a process open."
         "headers_ms" optional "a whole number from 1 to 3600000" "30000" "headers_ms = 5000"

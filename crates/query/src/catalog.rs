@@ -46,6 +46,8 @@ pub enum Relation {
 
 /// Scores rows inside a query; a model version, seen from the engine.
 pub trait Scorer: Send + Sync + fmt::Debug {
+    /// What it is called in a mistake of who calls it, such as "model `fraud`".
+    fn subject(&self) -> String;
     /// The inputs, by position.
     fn inputs(&self) -> &[Field];
     /// The one output: a struct of the prediction's columns.

@@ -195,6 +195,7 @@ impl Types {
                 catalog.relations.entry(name).or_insert(relation);
             }
             catalog.predicts.extend(below.predicts);
+            catalog.scorers.extend(below.scorers);
             waiting.extend(names(parent));
         }
         catalog
@@ -615,11 +616,10 @@ fn shape_of<'a>(fields: impl IntoIterator<Item = &'a Field>) -> String {
 pub(crate) fn bind_typed_model(catalog: &mut Catalog, model: &NodeName, columns: &Columns) {
     let (mut asked, mut hidden) = (Vec::new(), Vec::new());
     for (at, field) in asked_with(columns).enumerate() {
-        // An error of types names the scorer.
-        let scorer = format!("`{}` of model `{model}`", field.name());
+        let scorer = format!("pelton_asked_{model}_{at}");
         hidden.push(format!("pelton_asked_{at}"));
         asked.push(format!("{}({}) as pelton_asked_{at}", sql::ident(&scorer), sql::ident(field.name())));
-        catalog.scorers.insert(scorer, Arc::new(Asked(field.clone())));
+        catalog.scorers.insert(scorer, Arc::new(Asked { model: model.clone(), field: field.clone() }));
     }
     let outputs: Vec<String> = columns
         .answer
@@ -641,11 +641,18 @@ fn asked_with(columns: &Columns) -> impl Iterator<Item = &Field> {
 
 /// Takes one column that a model is asked with, and answers nothing.
 #[derive(Debug)]
-struct Asked(Field);
+struct Asked {
+    model: NodeName,
+    field: Field,
+}
 
 impl Scorer for Asked {
+    fn subject(&self) -> String {
+        format!("model `{}`", self.model)
+    }
+
     fn inputs(&self) -> &[Field] {
-        std::slice::from_ref(&self.0)
+        std::slice::from_ref(&self.field)
     }
 
     fn output(&self) -> Field {

@@ -108,8 +108,12 @@ fn report<'a>(
     text: &str,
     error: &QueryError,
 ) -> Report {
+    let (error, asks) = lacks(text, error);
     let report = error.report("the query");
-    let report = match error {
+    let report = match &error {
+        QueryError::UnknownColumn { .. } if asks.is_some() => {
+            report.note(format!("`predict` asks `{}` with it", asks.unwrap_or_default()))
+        }
         // The name is there, but not as what the query asks for: a model where rows are read, or rows where a model predicts.
         QueryError::UnknownTable { name } if is_model(name) => {
             Report::error("wrong-kind", format!("`{name}` is a model, not a table"))
@@ -125,6 +129,26 @@ fn report<'a>(
         Some((line, column)) => report.at(pelton_base::Place::at_line("query", text, line, column, 1)),
         None => report,
     }
+}
+
+/// Of a column that a table lacks which goes into `predict`: the mistake without the name that the table has inside of it, and the model.
+fn lacks<'a>(text: &'a str, error: &QueryError) -> (QueryError, Option<&'a str>) {
+    let found = || {
+        let QueryError::UnknownColumn { name, known, at, .. } = error else { return None };
+        let (line, column) = (*at)?;
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).nth(line - 1)?;
+        let (start, _) = text[line_starts..].char_indices().nth(column - 1)?;
+        let call = text[line_starts + start..].split_at_checked("predict".len())?;
+        let (model, _) = call.1.trim_start().strip_prefix('(')?.split_once(',')?;
+        let error = QueryError::UnknownColumn {
+            name: name.clone(),
+            table: None,
+            known: known.clone(),
+            at: Some((line, column)),
+        };
+        call.0.eq_ignore_ascii_case("predict").then_some((error, Some(model.trim().trim_matches('"'))))
+    };
+    found().unwrap_or_else(|| (error.clone(), None))
 }
 
 /// Which rows in quarantine are asked for.

@@ -259,9 +259,12 @@ impl ColumnBuilder {
         Ok(())
     }
 
-    /// Appends a single-precision number; one that is not a number is a missing value.
+    /// Appends a single-precision number. One that is not a number stays so where the column holds it, as in a table, and is a missing
+    /// value elsewhere.
     pub fn push_single(&mut self, value: f32) -> Result<(), Wrong> {
         match &mut self.values {
+            // The log knows one.
+            Values::Float32(b) if value.is_nan() => b.append_value(f32::NAN),
             Values::Float32(b) if value.is_finite() => b.append_value(value),
             Values::Decimal(..) if value.is_finite() => return self.push_text(&value.to_string()),
             _ => return self.push_double(value.into()),
@@ -269,9 +272,10 @@ impl ColumnBuilder {
         Ok(())
     }
 
-    /// Appends a number; one that is not a number is a missing value.
+    /// Appends a number; one that is not a number as [`ColumnBuilder::push_single`] does.
     pub fn push_double(&mut self, value: f64) -> Result<(), Wrong> {
         match &mut self.values {
+            Values::Float64(b) if value.is_nan() => b.append_value(f64::NAN),
             _ if value.is_nan() => self.push_null(),
             _ if value.is_infinite() => return Err(Wrong::new("a finite number", &value.to_string())),
             Values::Float64(b) => b.append_value(value),

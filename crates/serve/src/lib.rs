@@ -39,6 +39,6 @@ pub use package::{FeatureColumn, Lookup, PACKAGE_FORMAT, Package, RequestField, 
 pub use pipeline::{Features, Found, Looked, Pipeline, Predictor, Scored};
 pub use receipt::{FeatureSource, OriginFile, Receipt, ReceiptSource, Receipts, Rescored, TrainingVersion, package_of};
 pub use record::{Again, FeatureRecord, Record};
-pub use rows::{Column, Mistakes, batch_of, decode_row, decode_rows, invalid_json, too_many_rows};
+pub use rows::{Column, Mistakes, batch_of, decode_row, decode_rows, invalid_json, json_reason, too_many_rows};
 pub use scorer::PipelineScorer;
 pub use values::{json_row, write_row, write_value};

@@ -122,6 +122,8 @@ struct Rows<'a> {
     /// By column: the number of the last row that named it, from 1.
     seen: Vec<usize>,
     rows: usize,
+    /// The row that is being read, from 0; `None` before the first.
+    at: Option<usize>,
     rows_max: usize,
     too_many: bool,
     mistakes: Mistakes,
@@ -144,6 +146,7 @@ impl<'a> Rows<'a> {
             builders: columns.iter().map(builder).collect::<Result<_, _>>()?,
             seen: vec![0; columns.len()],
             rows: 0,
+            at: None,
             rows_max,
             too_many: false,
             mistakes: Mistakes::default(),
@@ -154,11 +157,23 @@ impl<'a> Rows<'a> {
         if self.too_many {
             return Err(too_many_rows(self.rows_max));
         }
-        read.map_err(|error| invalid_json(&error))?;
+        // The rows are a part of a longer text, in which places would be others: the row says where.
+        read.map_err(|error| {
+            let row = self.at.map_or_else(String::new, |row| format!("row {row}: "));
+            Report::error("invalid-request", format!("{row}{}", json_reason(&error)))
+                .hint("send `{\"rows\": [{...}, ...]}`, or `{\"row\": {...}}`")
+        })?;
         self.mistakes.into_result()?;
         let columns = self.builders.into_iter().map(ColumnBuilder::finish).collect();
         batch_of(self.columns, columns, self.rows)
     }
+}
+
+/// Why a text is not the JSON that it should be, without the place.
+pub fn json_reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    text.replace("EOF while parsing", "the text ends within")
 }
 
 /// A batch of columns that were checked to have one type and length each.
@@ -177,10 +192,8 @@ pub fn too_many_rows(rows_max: usize) -> Report {
 
 /// The refusal of a body that is not the JSON it should be.
 pub fn invalid_json(error: &serde_json::Error) -> Report {
-    // serde_json ends its messages with the place, which we say in our own way.
-    let text = error.to_string();
-    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
-    let report = Report::error("invalid-request", format!("the request is not the JSON that is expected: {text}"));
+    let reason = json_reason(error);
+    let report = Report::error("invalid-request", format!("the request is not the JSON that is expected: {reason}"));
     if error.line() > 0 { report.note(format!("line {}, column {}", error.line(), error.column())) } else { report }
 }
 
@@ -209,6 +222,7 @@ struct Row<'r, 'a>(&'r mut Rows<'a>);
 impl<'de> DeserializeSeed<'de> for Row<'_, '_> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.0.at = Some(self.0.rows);
         deserializer.deserialize_map(self)
     }
 }
@@ -348,11 +362,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_rows_is_refused_with_its_place() {
+    fn what_is_not_rows_is_refused_with_its_row() {
         for json in ["", "{}", "[1]", "[{]", "[{}] x", "[{\"amount\": 01}]", "null"] {
             assert_eq!(refused(json).code, "invalid-request", "{json}");
         }
-        assert_eq!(refused("[{},\n  7]").notes, ["line 2, column 3"]);
+        let row = r#"{"customer_id":"c","amount":1}"#;
+        let report = refused(&format!("[{row},\n  7]"));
+        assert_eq!(report.message, "row 1: invalid type: integer `7`, expected a row, an object of columns");
+        assert_eq!(refused("{}").message, "invalid type: map, expected a list of rows, each an object of columns");
     }
 
     #[test]

@@ -22,6 +22,10 @@ impl Pipeline {
 }
 
 impl Scorer for PipelineScorer {
+    fn subject(&self) -> String {
+        format!("model `{}`", self.pipeline.package().model)
+    }
+
     fn inputs(&self) -> &[Field] {
         &self.inputs
     }

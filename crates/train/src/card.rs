@@ -248,7 +248,11 @@ impl Card {
         if let Some(description) = &self.description {
             let _ = writeln!(text, "{description}\n");
         }
-        let verdict = if self.accepted { "It may go into service." } else { "It is held back." };
+        // Later runs may judge it anew; the card tells what was found when it was trained.
+        let verdict = match self.accepted {
+            true => "When it was trained, it met every gate.",
+            false => "When it was trained, it missed a gate and was held back.",
+        };
         let _ = writeln!(text, "`{}` learned `{}` ({}). {verdict}\n", self.learner, self.target, self.task);
         for warning in &self.warnings {
             let _ = writeln!(text, "Warning: {warning}\n");

@@ -46,6 +46,34 @@ async fn mistakes_in_a_request_are_named() {
     for body in ["", "{", "[]", "{}", r#"{"rows":[],"row":{}}"#, r#"{"rwos":[]}"#, r#"{"rows":[],"options":{"x":1}}"#] {
         assert_eq!(send(body).await.refusal().1, "invalid-request", "{body}");
     }
+    for (body, message, notes) in [
+        (
+            "\n\"x\"",
+            "the request is not the JSON that is expected: invalid type: string \"x\", expected an object with `rows` or `row`",
+            json!(["line 2, column 3"]),
+        ),
+        (
+            "{\"row\":\n {",
+            "the request is not the JSON that is expected: the text ends within an object",
+            json!(["line 2, column 2"]),
+        ),
+        (r#"{"rows":{}}"#, "invalid type: map, expected a list of rows, each an object of columns", json!([])),
+        (r#"{"row":[]}"#, "row 0: invalid type: sequence, expected a row, an object of columns", json!([])),
+        (
+            r#"{"rows":[{"customer_id":7,"amount":1,"channel":null}, 5]}"#,
+            "row 1: invalid type: integer `5`, expected a row, an object of columns",
+            json!([]),
+        ),
+        (
+            r#"{"rows":[],"options":7}"#,
+            "the request is not the JSON that is expected: invalid type: integer `7`, expected an object such as `{\"features\": true}`",
+            json!(["line 1, column 22"]),
+        ),
+    ] {
+        let reply = send(body).await;
+        assert_eq!(reply.refusal(), (400, "invalid-request".into(), message.into()), "{body}");
+        assert_eq!(reply.json()["notes"], notes, "{body}");
+    }
     assert_eq!(send(r#"{"rows":[]}"#).await.json()["predictions"], json!([]));
 }
 
@@ -71,7 +99,7 @@ async fn a_model_tells_what_it_takes_and_answers() {
     assert_eq!(card["request"][4]["required"], false);
     assert_eq!(card["features"][0]["table"], "activity");
     assert_eq!(card["answer"][2], json!({"name": "probabilities", "type": "double[]"}));
-    assert_eq!(card["classes"], json!(["false", "true"]));
+    assert_eq!(card["classes"], json!([false, true]));
     let models = house.get("/v1/models").await.json();
     assert_eq!(models["models"][0]["metrics"]["average_precision"], 0.75);
     let environment = house.get("/v1/environment").await.json();

@@ -19,6 +19,7 @@ pub(super) const JSON_LENGTH: &str = "inference-header-content-length";
 
 /// The body. What the protocol lets clients add is not looked at.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `inputs`")]
 struct Infer<'a> {
     id: Option<String>,
     #[serde(default)]
@@ -30,12 +31,13 @@ struct Infer<'a> {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
+#[serde(default, expecting = "an object of parameters")]
 struct RequestParameters {
     binary_data_output: bool,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an input, an object with `name`, `shape`, `datatype` and `data`")]
 struct Input<'a> {
     name: String,
     shape: Vec<i64>,
@@ -47,13 +49,14 @@ struct Input<'a> {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
+#[serde(default, expecting = "an object of parameters")]
 struct InputParameters {
     binary_data_size: Option<usize>,
     shared_memory_region: Option<String>,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an output, an object with `name`")]
 struct RequestedOutput {
     name: String,
     #[serde(default)]
@@ -61,7 +64,7 @@ struct RequestedOutput {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
+#[serde(default, expecting = "an object of parameters")]
 struct OutputParameters {
     binary_data: Option<bool>,
     classification: u64,

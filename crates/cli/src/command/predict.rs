@@ -5,6 +5,7 @@ use crate::files;
 use crate::print::{Out, pages};
 use crate::session::Session;
 use pelton_base::{Report, Reports};
+use pelton_serve::json_reason;
 use serde_json::value::RawValue;
 use std::io::{IsTerminal, Read};
 use std::path::Path;
@@ -63,7 +64,7 @@ fn one_document(text: &str) -> Result<String, Report> {
     for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         values.push(value.map_err(|error| {
             Report::error("invalid-request", "the rows are not valid JSON")
-                .note(format!("line {}, column {}: {}", error.line(), error.column(), reason(&error)))
+                .note(format!("line {}, column {}: {}", error.line(), error.column(), json_reason(&error)))
                 .hint("write rows as `{\"column\": value, ...}`, one a line, or as an array of them")
         })?);
     }
@@ -73,12 +74,6 @@ fn one_document(text: &str) -> Result<String, Report> {
         [one] => Ok(one.get().to_string()),
         many => Ok(format!("[{}]", many.iter().map(|value| value.get()).collect::<Vec<_>>().join(","))),
     }
-}
-
-/// The parser's reason without its place, which is said before it.
-fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(reason, _)| reason.to_string())
 }
 
 #[cfg(test)]

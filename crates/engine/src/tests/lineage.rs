@@ -47,6 +47,10 @@ fn schemas() -> Vec<(&'static str, SchemaRef)> {
 struct Fraud(Vec<Field>);
 
 impl Scorer for Fraud {
+    fn subject(&self) -> String {
+        "model `fraud`".into()
+    }
+
     fn inputs(&self) -> &[Field] {
         &self.0
     }

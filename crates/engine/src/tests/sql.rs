@@ -211,6 +211,10 @@ async fn a_column_without_a_name_is_called_what_it_says() {
 struct Doubler([Field; 1]);
 
 impl Scorer for Doubler {
+    fn subject(&self) -> String {
+        "model `m`".into()
+    }
+
     fn inputs(&self) -> &[Field] {
         &self.0
     }
@@ -253,7 +257,7 @@ async fn predict_scores_a_table_a_view_or_a_cte() {
     assert_eq!(error.at(), Some((2, 26)));
     let mistyped = "with few as (select order_id, ordered_at as amount from orders) select * from predict(m, few)";
     let error = engine.analyze(&catalog, mistyped).unwrap_err();
-    assert_eq!(error.to_string(), "pelton_score_m takes double, not timestamp");
+    assert_eq!(error.to_string(), "`amount` of model `m` takes double, not timestamp");
 }
 
 #[test]

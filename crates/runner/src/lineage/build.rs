@@ -308,6 +308,10 @@ struct Answer {
 }
 
 impl Scorer for Answer {
+    fn subject(&self) -> String {
+        "a model".into()
+    }
+
     fn inputs(&self) -> &[Field] {
         &self.inputs
     }
