@@ -10,9 +10,13 @@ use crate::schema::{Plan, Question, Seen, Verdict, twice};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch, StructArray, new_null_array};
 use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options, filter_record_batch};
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::util::display::array_value_to_string;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::basic::Type as Physical;
+use parquet::errors::ParquetError;
 use pelton_base::Digest;
 use pelton_query::types;
 use std::fs::File;
@@ -77,8 +81,48 @@ fn builder(file: &InputFile, mut opened: File) -> Result<ParquetRecordBatchReade
         .into());
     }
     guarded(file, || {
-        ParquetRecordBatchReaderBuilder::try_new(opened).map_err(|error| damaged(file, &error.to_string()))
+        let metadata = metadata(&opened).map_err(|error| damaged(file, &error.to_string()))?;
+        Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(opened, metadata))
     })
+}
+
+/// What a file says of itself. Its 96-bit times are read as microseconds: the reader makes nanoseconds of them, which wrap around before
+/// 1677 and after 2262.
+fn metadata(opened: &File) -> Result<ArrowReaderMetadata, ParquetError> {
+    let found = ArrowReaderMetadata::load(opened, ArrowReaderOptions::default())?;
+    let leaves = found.parquet_schema();
+    let is_int96 = |leaf: usize| leaves.column(leaf).physical_type() == Physical::INT96;
+    if !(0..leaves.num_columns()).any(is_int96) {
+        return Ok(found);
+    }
+    let mut leaf = 0;
+    let fields = found.schema().fields().iter().map(|field| in_microseconds(field, &mut leaf, &is_int96));
+    let fields: Vec<FieldRef> = fields.collect();
+    let schema = Arc::new(Schema::new_with_metadata(fields, found.schema().metadata().clone()));
+    ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), ArrowReaderOptions::default().with_schema(schema))
+}
+
+/// A field whose leaves that `is_int96` names, counted over the whole file in order, are microseconds.
+fn in_microseconds(field: &FieldRef, leaf: &mut usize, is_int96: &dyn Fn(usize) -> bool) -> FieldRef {
+    let data_type = match field.data_type() {
+        DataType::List(item) => DataType::List(in_microseconds(item, leaf, is_int96)),
+        DataType::LargeList(item) => DataType::LargeList(in_microseconds(item, leaf, is_int96)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(in_microseconds(item, leaf, is_int96), *size),
+        DataType::Map(entries, sorted) => DataType::Map(in_microseconds(entries, leaf, is_int96), *sorted),
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|field| in_microseconds(field, leaf, is_int96)).collect())
+        }
+        other => {
+            *leaf += 1;
+            match other {
+                DataType::Timestamp(TimeUnit::Nanosecond, zone) if is_int96(*leaf - 1) => {
+                    DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
+                }
+                _ => other.clone(),
+            }
+        }
+    };
+    Arc::new(field.as_ref().clone().with_data_type(data_type))
 }
 
 fn damaged(file: &InputFile, reason: &str) -> IngestError {
@@ -297,7 +341,7 @@ fn cast(given: &ArrayRef, to: &DataType) -> Option<ArrayRef> {
 fn loses(from: &DataType, to: &DataType) -> bool {
     match to {
         DataType::Decimal128(_, _) | DataType::Boolean => is_number(from),
-        DataType::Date32 => matches!(from, DataType::Timestamp(_, _)),
+        DataType::Date32 => matches!(from, DataType::Timestamp(_, _) | DataType::Date64),
         _ => to.is_integer() && is_number(from),
     }
 }

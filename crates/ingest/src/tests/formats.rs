@@ -2,9 +2,12 @@
 
 use super::*;
 use ::parquet::arrow::ArrowWriter;
+use ::parquet::data_type::{Int96, Int96Type};
+use ::parquet::file::writer::SerializedFileWriter;
+use ::parquet::schema::parser::parse_message_type;
 use arrow::array::{
-    ArrayRef, Float64Array, Int32Array, Int64Array, ListArray, StringArray, StructArray, TimestampNanosecondArray,
-    UInt64Array,
+    ArrayRef, Date64Array, Float64Array, Int32Array, Int64Array, ListArray, StringArray, StructArray,
+    TimestampNanosecondArray, UInt64Array,
 };
 use arrow::datatypes::{Field, Int64Type};
 use std::io::Write;
@@ -208,6 +211,67 @@ fn parquet_columns_without_a_type_are_missing_values() {
     let (found, _) = run(&source, &[input(folder.path(), "a.parquet", &bytes)]).unwrap();
     assert_eq!(found.reasons(), [""; 0]);
     assert_eq!(found.rows, ["1|-|{x: 1}", "2|-|{x: 2}"]);
+}
+
+#[test]
+fn times_of_96_bits_are_read_in_any_year() {
+    // Days since the Julian epoch, of which 2,440,588 is 1970-01-01, and nanoseconds of the day.
+    let time = |days: u32, nanoseconds: u64| {
+        let mut value = Int96::new();
+        value.set_data(nanoseconds as u32, (nanoseconds >> 32) as u32, days);
+        value
+    };
+    let at = [time(2_440_588, 1_500), time(5_373_484, 86_399_999_999_999), time(1_721_426, 0)];
+    let schema = "message rows { REQUIRED INT64 id; REQUIRED INT96 at; OPTIONAL group geo { REQUIRED INT96 seen; } }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, schema, Default::default()).unwrap();
+    let mut rows = writer.next_row_group().unwrap();
+    let mut column = rows.next_column().unwrap().unwrap();
+    column.typed::<::parquet::data_type::Int64Type>().write_batch(&[1, 2, 3], None, None).unwrap();
+    column.close().unwrap();
+    let mut column = rows.next_column().unwrap().unwrap();
+    column.typed::<Int96Type>().write_batch(&at, None, None).unwrap();
+    column.close().unwrap();
+    let mut column = rows.next_column().unwrap().unwrap();
+    column.typed::<Int96Type>().write_batch(&at[1..], Some(&[1, 0, 1]), None).unwrap();
+    column.close().unwrap();
+    rows.close().unwrap();
+    writer.close().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (found, _) = run(&source(&[]), &[input(folder.path(), "a.parquet", &bytes)]).unwrap();
+    assert_eq!(found.columns(), "id bigint, at timestamp, geo struct<seen timestamp>");
+    assert_eq!(
+        found.rows,
+        [
+            "1|1970-01-01T00:00:00.000001Z|{seen: 9999-12-31T23:59:59.999999Z}",
+            "2|9999-12-31T23:59:59.999999Z|-",
+            "3|0001-01-01T00:00:00Z|{seen: 0001-01-01T00:00:00Z}",
+        ]
+    );
+}
+
+#[test]
+fn dates_that_carry_a_time_of_day_are_not_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    // Milliseconds: midnight, half a day later, one millisecond before 1970.
+    let day: ArrayRef = Arc::new(Date64Array::from(vec![Some(86_400_000), Some(129_600_000), Some(-1), None]));
+    let file = input(folder.path(), "a.parquet", &parquet_bytes(vec![("day", day)]));
+    let (found, _) = run(&source(&[]), std::slice::from_ref(&file)).unwrap();
+    assert_eq!((found.columns().as_str(), found.rows.join(" ")), ("day date", "1970-01-02 -".into()));
+    assert_eq!(
+        found.reasons(),
+        [
+            "2 data_type day: `1970-01-02T12:00:00` is not a date",
+            "3 data_type day: `1969-12-31T23:59:59.999` is not a date",
+        ]
+    );
+    let (found, _) = run(&source(&[("day", "timestamp")]), &[file]).unwrap();
+    assert_eq!(
+        found.rows,
+        ["1970-01-02T00:00:00Z", "1970-01-02T12:00:00Z", "1969-12-31T23:59:59.999Z", "-"],
+        "a declared timestamp takes them"
+    );
 }
 
 #[cfg(unix)]
