@@ -274,6 +274,12 @@ pub(crate) fn explain(text: &str, data_type: &DataType) -> String {
             }
             found => found == Err(NotDecimal::Range),
         },
+        DataType::Float64 if text.parse::<f64>().is_ok_and(f64::is_finite) => {
+            return format!("{quoted} has more digits than {name} holds");
+        }
+        DataType::Float32 if text.parse::<f32>().is_ok_and(f32::is_finite) => {
+            return format!("{quoted} has more digits than {name} holds");
+        }
         DataType::Float32 | DataType::Float64 => text.parse::<f64>().is_ok(),
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
             let digits = signed(text.as_bytes()).1;
@@ -436,6 +442,10 @@ mod tests {
         assert_eq!(explain("300", &DataType::Int8), "`300` is too large for a tinyint");
         assert_eq!(explain("x", &DataType::Int64), "`x` is not a bigint");
         assert_eq!(explain("1e400", &DataType::Float64), "`1e400` is too large for a double");
+        assert_eq!(
+            explain("9007199254740993", &DataType::Float64),
+            "`9007199254740993` has more digits than a double holds"
+        );
         assert_eq!(explain("x", &DataType::Int32), "`x` is not an int");
         assert!(explain(&"x".repeat(500), &DataType::Int64).chars().count() < 120);
     }
