@@ -15,9 +15,6 @@ const NESTING_MAX: usize = 16;
 /// How many different fields a nested object may have; one with more is a map in disguise and is kept as JSON text.
 const FIELDS_MAX: usize = 500;
 
-/// Doubles hold all whole numbers up to this one: their significand has 53 bits (IEEE 754).
-const WHOLE_IN_DOUBLE_MAX: u64 = 1 << 53;
-
 mod mark {
     pub(super) const BOOLEAN: u16 = 1;
     pub(super) const INTEGER: u16 = 2;
@@ -175,7 +172,7 @@ fn number(text: &str) -> Option<u16> {
         return None;
     }
     if whole == unsigned.len() {
-        let is_long = |value: i64| value.unsigned_abs() > WHOLE_IN_DOUBLE_MAX;
+        let is_long = |value: i64| value.unsigned_abs() > parse::WHOLE_IN_DOUBLE_MAX;
         return parse::integer(text).map(|value| if is_long(value) { mark::LONG } else { mark::INTEGER });
     }
     if !matches!(unsigned[whole], b'.' | b'e' | b'E') {
@@ -262,7 +259,8 @@ fn join(a: (u8, i8), b: (u8, i8)) -> DataType {
     if whole + scale <= 38 { DataType::Decimal128((whole + scale) as u8, scale) } else { DataType::Utf8 }
 }
 
-/// The type in which a column is stored: one that had no values, or objects without fields, is a text; whole numbers are, however long.
+/// The type in which a column is stored: one that had no values, or objects without fields, is a text; whole numbers are `Int64`,
+/// however long.
 pub(crate) fn settle(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Null => DataType::Utf8,

@@ -309,6 +309,9 @@ fn convert(given: &ArrayRef, to: &DataType, exact: bool, bad: &mut [bool]) -> Op
         (DataType::Utf8, _) => {
             let texts = given.as_string::<i32>();
             let mut column = ColumnBuilder::new(to, given.len());
+            if exact {
+                column.be_exact();
+            }
             for (row, text) in texts.iter().enumerate() {
                 match text.map(parse::trim) {
                     None => column.append_null(),

@@ -61,6 +61,15 @@ pub(crate) fn double(text: &str) -> Option<f64> {
     (value.is_finite() || is_word_number(text)).then_some(value)
 }
 
+/// Doubles hold all whole numbers up to this one: their significand has 53 bits (IEEE 754).
+pub(crate) const WHOLE_IN_DOUBLE_MAX: u64 = 1 << 53;
+
+/// Whether a double that was read from a text is the whole number that stands there, when one does.
+pub(crate) fn holds_whole(value: f64, text: &str) -> bool {
+    let is_whole = || signed(text.as_bytes()).1.iter().all(u8::is_ascii_digit);
+    value.abs() <= WHOLE_IN_DOUBLE_MAX as f64 || !is_whole() || decimal(text, 38, 0) == Ok(value as i128)
+}
+
 /// As [`double`], for 32 bits.
 pub(crate) fn real(text: &str) -> Option<f32> {
     let value: f32 = text.parse().ok()?;
@@ -374,6 +383,17 @@ mod tests {
         assert!(double("NaN").is_some_and(f64::is_nan));
         assert_eq!(real("1e39"), None);
         assert_eq!(double("1,5"), None);
+        for (text, holds) in [
+            ("9007199254740992", true),
+            ("9007199254740993", false),
+            ("-9007199254740994", true),
+            ("9007199254740993.5", true),
+            ("1e23", true),
+            ("100000000000000000001", false),
+            ("NaN", true),
+        ] {
+            assert_eq!(double(text).map(|value| holds_whole(value, text)), Some(holds), "{text}");
+        }
     }
 
     #[test]

@@ -110,8 +110,16 @@ fn whole_numbers_that_a_double_would_change_stay_as_they_are_written() {
     let before = known(&[("n", "double"), ("m", "double")]);
     let less = crate::narrowed(&source.0, &source.1, std::slice::from_ref(&long), &before.columns, &[], 1).unwrap();
     assert_eq!(less.unwrap().columns, known(&[("n", "bigint"), ("m", "bigint")]).columns);
-    let (found, _) = run_known(&source, &[long, fine], before).unwrap();
+    let (found, _) = run_known(&source, &[long.clone(), fine], before).unwrap();
     assert_eq!(found.columns(), "n text, m double");
+    // Where earlier files decide the type, such a number does not fit; a double that somebody declared takes the nearest one.
+    source.0.contract.data_type = ContractRule::Quarantine;
+    let before = || known(&[("n", "double"), ("m", "double")]);
+    let (found, _) = run_known(&source, std::slice::from_ref(&long), before()).unwrap();
+    assert_eq!(found.reasons(), ["2 data_type n: `9007199254740993` has more digits than a double holds"]);
+    let declared = super::source(&[("n", "double")]);
+    let (found, _) = run_known(&declared, &[long], before()).unwrap();
+    assert_eq!((found.rows.len(), found.rejected.len()), (1, 0));
 }
 
 #[test]
