@@ -224,7 +224,7 @@ fn times_of_96_bits_are_read_in_any_year() {
     let at = [time(2_440_588, 1_500), time(5_373_484, 86_399_999_999_999), time(1_721_426, 0)];
     let schema = "message rows { REQUIRED INT64 id; REQUIRED INT96 at; OPTIONAL group geo { REQUIRED INT96 seen; } }";
     let schema = Arc::new(parse_message_type(schema).unwrap());
-    let mut bytes = Vec::new();
+    let mut bytes: Vec<u8> = Vec::new();
     let mut writer = SerializedFileWriter::new(&mut bytes, schema, Default::default()).unwrap();
     let mut rows = writer.next_row_group().unwrap();
     let mut column = rows.next_column().unwrap().unwrap();
