@@ -6,7 +6,7 @@ use crate::column::ColumnBuilder;
 use crate::error::IngestError;
 use crate::keys::KeySet;
 use crate::list::InputFile;
-use crate::schema::{Plan, Verdict};
+use crate::schema::{Plan, PlanColumn, Verdict};
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::filter_record_batch;
 use pelton_base::{Digest, Place, Report};
@@ -229,10 +229,17 @@ impl<'a> Assembler<'a> {
         batch_rows: usize,
         out: Out<'a>,
     ) -> Self {
+        let builder = |column: &PlanColumn| {
+            let mut builder = ColumnBuilder::new(&column.data_type, batch_rows);
+            if !plan.declared.contains(&column.name) {
+                builder.be_exact();
+            }
+            builder
+        };
         Assembler {
             plan,
             file,
-            builders: plan.columns.iter().map(|column| ColumnBuilder::new(&column.data_type, batch_rows)).collect(),
+            builders: plan.columns.iter().map(builder).collect(),
             present,
             rows: 0,
             keep: Vec::with_capacity(batch_rows),

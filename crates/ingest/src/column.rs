@@ -18,6 +18,8 @@ use std::sync::Arc;
 pub(crate) struct ColumnBuilder {
     data_type: DataType,
     values: Values,
+    /// Whether doubles take no whole number that they change.
+    exact: bool,
 }
 
 enum Values {
@@ -81,7 +83,18 @@ impl ColumnBuilder {
             // Every other type was turned into one of these, or refused, when the schema was resolved.
             _ => Values::Text(StringBuilder::with_capacity(rows, rows * 16)),
         };
-        ColumnBuilder { data_type: data_type.clone(), values }
+        ColumnBuilder { data_type: data_type.clone(), values, exact: false }
+    }
+
+    /// From now on, whole numbers that a double does not hold are refused, also inside of lists and structs: nobody declared that the
+    /// nearest one will do.
+    pub(crate) fn be_exact(&mut self) {
+        self.exact = true;
+        match &mut self.values {
+            Values::List { item, .. } => item.be_exact(),
+            Values::Struct { columns, .. } => columns.iter_mut().for_each(ColumnBuilder::be_exact),
+            _ => {}
+        }
     }
 
     /// Whether values are taken as they are, with the space around them.
@@ -127,6 +140,7 @@ impl ColumnBuilder {
                 value.is_some()
             }};
         }
+        let exact = self.exact;
         match &mut self.values {
             Values::Text(builder) => {
                 builder.append_value(text);
@@ -137,7 +151,9 @@ impl ColumnBuilder {
                 true
             }
             Values::Int64(builder) => option!(builder, parse::integer(text)),
-            Values::Float64(builder) => option!(builder, parse::double(text)),
+            Values::Float64(builder) => {
+                option!(builder, parse::double(text).filter(|value| !exact || parse::holds_whole(*value, text)))
+            }
             Values::Decimal(builder, precision, scale) => {
                 option!(builder, parse::decimal(text, *precision, *scale).ok())
             }

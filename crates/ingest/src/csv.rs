@@ -108,7 +108,7 @@ impl Records {
         self.pending = (0, 0);
         self.raw_length = 0;
         if std::mem::take(&mut self.skip_rest) {
-            self.window.skip_line()?;
+            self.window.skip_line(b'\n')?;
         }
         loop {
             if self.window.bytes().is_empty() {
@@ -232,8 +232,8 @@ fn value<'a>(text: &'a str, span: Span, quote: u8, scratch: &'a mut String) -> &
     scratch
 }
 
-/// Whether a file has the line ends of an old Mac. All of it would be read as one line, the header, so as a table without rows.
-fn has_returns_alone(head: &[u8]) -> bool {
+/// Whether a file has the line ends of an old Mac. All of a CSV file would be read as one line, the header, so as a table without rows.
+pub(crate) fn has_returns_alone(head: &[u8]) -> bool {
     let followed = &head[..head.len().saturating_sub(1)];
     memchr::memchr(b'\n', head).is_none() && memchr::memchr(b'\r', followed).is_some()
 }

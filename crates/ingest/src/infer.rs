@@ -16,20 +16,22 @@ const NESTING_MAX: usize = 16;
 const FIELDS_MAX: usize = 500;
 
 mod mark {
-    pub(super) const BOOLEAN: u8 = 1;
-    pub(super) const INTEGER: u8 = 2;
-    pub(super) const DOUBLE: u8 = 4;
-    pub(super) const DATE: u8 = 8;
-    pub(super) const TIME: u8 = 16;
-    pub(super) const TEXT: u8 = 32;
-    pub(super) const LIST: u8 = 64;
-    pub(super) const OBJECT: u8 = 128;
+    pub(super) const BOOLEAN: u16 = 1;
+    pub(super) const INTEGER: u16 = 2;
+    pub(super) const DOUBLE: u16 = 4;
+    pub(super) const DATE: u16 = 8;
+    pub(super) const TIME: u16 = 16;
+    pub(super) const TEXT: u16 = 32;
+    pub(super) const LIST: u16 = 64;
+    pub(super) const OBJECT: u16 = 128;
+    /// A whole number that a double may not hold.
+    pub(super) const LONG: u16 = 256;
 }
 
 /// What the values of a column look like so far.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shape {
-    marks: u8,
+    marks: u16,
     item: Option<Box<Shape>>,
     fields: Option<Box<Named>>,
 }
@@ -111,12 +113,14 @@ impl Shape {
         }
     }
 
-    /// The type that holds every value seen; `Null` when there was none.
+    /// The type that holds every value seen; `Null` when there was none. `UInt64`, which no column is, stands for whole numbers
+    /// some of which a double may not hold, until [`settle`] makes it `Int64`.
     pub(crate) fn data_type(&self) -> DataType {
         match self.marks {
             0 => DataType::Null,
             mark::BOOLEAN => DataType::Boolean,
             mark::INTEGER => DataType::Int64,
+            marks if marks & !(mark::INTEGER | mark::LONG) == 0 => DataType::UInt64,
             marks if marks & !(mark::INTEGER | mark::DOUBLE) == 0 => DataType::Float64,
             mark::DATE => DataType::Date32,
             marks if marks & !(mark::DATE | mark::TIME) == 0 => types::timestamp(),
@@ -140,7 +144,7 @@ fn list(item: DataType) -> DataType {
 /// The mark of a value that is written as text.
 ///
 /// Only what reads back as it was written is a number: `007` and `+49` are texts, as is a whole number beyond 64 bits.
-fn classify(text: &str) -> u8 {
+fn classify(text: &str) -> u16 {
     match text.as_bytes() {
         [b'0'..=b'9', ..] => match number(text) {
             Some(found) => found,
@@ -161,14 +165,15 @@ fn classify(text: &str) -> u8 {
 }
 
 /// The mark of a number in its usual spelling; `None` when it is none.
-fn number(text: &str) -> Option<u8> {
+fn number(text: &str) -> Option<u16> {
     let unsigned = text.strip_prefix('-').unwrap_or(text).as_bytes();
     let whole = unsigned.iter().take_while(|byte| byte.is_ascii_digit()).count();
     if whole > 1 && unsigned[0] == b'0' {
         return None;
     }
     if whole == unsigned.len() {
-        return parse::integer(text).map(|_| mark::INTEGER);
+        let is_long = |value: i64| value.unsigned_abs() > parse::WHOLE_IN_DOUBLE_MAX;
+        return parse::integer(text).map(|value| if is_long(value) { mark::LONG } else { mark::INTEGER });
     }
     if !matches!(unsigned[whole], b'.' | b'e' | b'E') {
         return None;
@@ -178,13 +183,18 @@ fn number(text: &str) -> Option<u8> {
 
 /// The type that holds every value of two types: of two files, or of the version before and a new file.
 pub(crate) fn widen(a: &DataType, b: &DataType) -> DataType {
-    use DataType::{Date32, Decimal128, Float32, Float64, List, Null, Struct, Timestamp, Utf8};
+    use DataType::{
+        Date32, Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, List, Null, Struct, Timestamp, UInt64, Utf8,
+    };
     if a == b {
         return a.clone();
     }
     match (a, b) {
         (Null, other) | (other, Null) => other.clone(),
         (Float32 | Float64, Float32 | Float64) => Float64,
+        // Of long whole numbers a double is another number: they stay as they are written.
+        (UInt64, Float32 | Float64) | (Float32 | Float64, UInt64) => Utf8,
+        (UInt64, Int8 | Int16 | Int32 | Int64) | (Int8 | Int16 | Int32 | Int64, UInt64) => UInt64,
         (Date32, Timestamp(_, _)) | (Timestamp(_, _), Date32) => types::timestamp(),
         (List(a), List(b)) => list(widen(a.data_type(), b.data_type())),
         (Struct(a), Struct(b)) => {
@@ -230,7 +240,7 @@ fn integer_digits(data_type: &DataType) -> Option<u8> {
         DataType::Int8 => 3,
         DataType::Int16 => 5,
         DataType::Int32 => 10,
-        DataType::Int64 => 19,
+        DataType::Int64 | DataType::UInt64 => 19,
         _ => return None,
     })
 }
@@ -249,10 +259,12 @@ fn join(a: (u8, i8), b: (u8, i8)) -> DataType {
     if whole + scale <= 38 { DataType::Decimal128((whole + scale) as u8, scale) } else { DataType::Utf8 }
 }
 
-/// The type in which a column is stored: one that had no values, or objects without fields, is a text.
+/// The type in which a column is stored: one that had no values, or objects without fields, is a text; whole numbers are `Int64`,
+/// however long.
 pub(crate) fn settle(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Null => DataType::Utf8,
+        DataType::UInt64 => DataType::Int64,
         DataType::Struct(fields) if fields.is_empty() => DataType::Utf8,
         DataType::Struct(fields) => DataType::Struct(
             fields.iter().map(|field| Field::new(field.name(), settle(field.data_type()), true)).collect(),
@@ -284,6 +296,11 @@ mod tests {
             (&["1", "-2", " 3 "][..], "bigint"),
             (&["1", "2.5"], "double"),
             (&["1", "1e3", "NaN"], "double"),
+            (&["9007199254740992", "-9007199254740992", "0.5"], "double"),
+            (&["9007199254740993", "1"], "bigint"),
+            (&["9007199254740993", "0.5"], "text"),
+            (&["0.5", "1", "-9007199254740993"], "text"),
+            (&["NaN", "9223372036854775807"], "text"),
             (&["1", "x"], "text"),
             (&["true", "FALSE"], "boolean"),
             (&["true", "1"], "text"),
@@ -311,6 +328,9 @@ mod tests {
             (&["\"2026-01-01T00:00:00Z\"", "\"2026-01-01\""], "timestamp"),
             (&["true", "false"], "boolean"),
             (&["[1, 2.5]", "[]"], "double[]"),
+            (&["9007199254740993", "1.0"], "text"),
+            (&["[0.5]", "[9007199254740993]"], "text[]"),
+            (&["{\"a\": -9007199254740993}"], "struct<a bigint>"),
             (&["[]"], "text[]"),
             (&["{}"], "text"),
             (&["{\"a\": 1}", "{\"b\": [\"x\"], \"a\": 1.5}"], "struct<a double, b text[]>"),
@@ -348,9 +368,10 @@ mod tests {
             "decimal(12,2)",
             "decimal(30,10)",
         ];
-        for a in names {
-            for b in names {
-                let (a, b) = (types::parse(a).unwrap(), types::parse(b).unwrap());
+        let long = [DataType::UInt64, list(DataType::UInt64)];
+        let all: Vec<DataType> = names.iter().map(|name| types::parse(name).unwrap()).chain(long).collect();
+        for a in &all {
+            for b in &all {
                 let sorted = |data_type: DataType| match data_type {
                     DataType::Struct(fields) => {
                         let mut names: Vec<_> = fields.iter().map(|f| f.to_string()).collect();
@@ -359,8 +380,8 @@ mod tests {
                     }
                     other => other.to_string(),
                 };
-                assert_eq!(sorted(widen(&a, &b)), sorted(widen(&b, &a)), "{a} {b}");
-                assert_eq!(widen(&a, &widen(&a, &b)), widen(&a, &b), "{a} {b}");
+                assert_eq!(sorted(widen(a, b)), sorted(widen(b, a)), "{a} {b}");
+                assert_eq!(widen(a, &widen(a, b)), widen(a, b), "{a} {b}");
             }
         }
     }

@@ -1,8 +1,10 @@
 //! NDJSON: one JSON object a line.
+//!
+//! Lines end in `\n` or `\r\n`, or all in `\r` alone: inside of a JSON text a return is white space, never a part of a value.
 
 use crate::block::{Assembler, FileEnd, Halt, Out, Trouble, Troubles, broken};
 use crate::column::{ColumnBuilder, offset};
-use crate::csv::not_text;
+use crate::csv::{has_returns_alone, not_text};
 use crate::error::{IngestError, looks_like, unreadable};
 use crate::infer::{Named, Shape};
 use crate::json::{self, Broken};
@@ -26,6 +28,8 @@ enum Step {
 /// Reads lines, without blank ones.
 struct Lines {
     window: Window,
+    /// The byte in which lines end.
+    line_end: u8,
     line: u64,
     length: usize,
     pending: (usize, u64),
@@ -35,7 +39,7 @@ struct Lines {
 impl Lines {
     fn open(file: &InputFile, text: &TextSettings) -> Result<(Self, Raw), IngestError> {
         let (window, raw) = read::text(file, text.encoding)?;
-        let mut lines = Lines { window, line: 1, length: 0, pending: (0, 0), skip_rest: false };
+        let mut lines = Lines { window, line_end: b'\n', line: 1, length: 0, pending: (0, 0), skip_rest: false };
         lines.window.fill().map_err(|error| IngestError::read(file, error))?;
         let head = lines.window.bytes();
         let first = head.iter().find(|byte| !byte.is_ascii_whitespace());
@@ -54,6 +58,9 @@ impl Lines {
             let report = unreadable(file, format!("`{}` is one JSON array, not one object a line", file.path));
             return Err(report.hint(format!("jq -c '.[]' {0} > {0}l", file.path)).into());
         }
+        if has_returns_alone(head) {
+            lines.line_end = b'\r';
+        }
         Ok((lines, raw))
     }
 
@@ -66,13 +73,13 @@ impl Lines {
         self.line += self.pending.1;
         self.pending = (0, 0);
         if std::mem::take(&mut self.skip_rest) {
-            self.window.skip_line()?;
+            self.window.skip_line(self.line_end)?;
         }
         // Where the search for a line end goes on after the window grew.
         let mut from = 0;
         loop {
             let bytes = self.window.bytes();
-            let (length, whole) = match memchr::memchr(b'\n', &bytes[from..]) {
+            let (length, whole) = match memchr::memchr(self.line_end, &bytes[from..]) {
                 Some(at) => (from + at, from + at + 1),
                 None if self.window.ended() && bytes.is_empty() => return Ok(Step::End),
                 None if self.window.ended() => (bytes.len(), bytes.len()),

@@ -9,10 +9,14 @@ use crate::read;
 use crate::schema::{Plan, Question, Seen, Verdict, twice};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch, StructArray, new_null_array};
 use arrow::compute::kernels::cmp::distinct;
-use arrow::compute::{CastOptions, can_cast_types, cast_with_options, filter_record_batch};
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::compute::{CastOptions, can_cast_types, cast_with_options, filter_record_batch, nullif};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::util::display::array_value_to_string;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::basic::Type as Physical;
+use parquet::errors::ParquetError;
 use pelton_base::Digest;
 use pelton_query::types;
 use std::fs::File;
@@ -77,8 +81,48 @@ fn builder(file: &InputFile, mut opened: File) -> Result<ParquetRecordBatchReade
         .into());
     }
     guarded(file, || {
-        ParquetRecordBatchReaderBuilder::try_new(opened).map_err(|error| damaged(file, &error.to_string()))
+        let metadata = metadata(&opened).map_err(|error| damaged(file, &error.to_string()))?;
+        Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(opened, metadata))
     })
+}
+
+/// What a file says of itself. Its 96-bit times are read as microseconds: the reader makes nanoseconds of them, which wrap around before
+/// 1677 and after 2262.
+fn metadata(opened: &File) -> Result<ArrowReaderMetadata, ParquetError> {
+    let found = ArrowReaderMetadata::load(opened, ArrowReaderOptions::default())?;
+    let leaves = found.parquet_schema();
+    let is_int96 = |leaf: usize| leaves.column(leaf).physical_type() == Physical::INT96;
+    if !(0..leaves.num_columns()).any(is_int96) {
+        return Ok(found);
+    }
+    let mut leaf = 0;
+    let fields = found.schema().fields().iter().map(|field| in_microseconds(field, &mut leaf, &is_int96));
+    let fields: Vec<FieldRef> = fields.collect();
+    let schema = Arc::new(Schema::new_with_metadata(fields, found.schema().metadata().clone()));
+    ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), ArrowReaderOptions::default().with_schema(schema))
+}
+
+/// A field whose leaves that `is_int96` names, counted over the whole file in order, are microseconds.
+fn in_microseconds(field: &FieldRef, leaf: &mut usize, is_int96: &dyn Fn(usize) -> bool) -> FieldRef {
+    let data_type = match field.data_type() {
+        DataType::List(item) => DataType::List(in_microseconds(item, leaf, is_int96)),
+        DataType::LargeList(item) => DataType::LargeList(in_microseconds(item, leaf, is_int96)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(in_microseconds(item, leaf, is_int96), *size),
+        DataType::Map(entries, sorted) => DataType::Map(in_microseconds(entries, leaf, is_int96), *sorted),
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|field| in_microseconds(field, leaf, is_int96)).collect())
+        }
+        other => {
+            *leaf += 1;
+            match other {
+                DataType::Timestamp(TimeUnit::Nanosecond, zone) if is_int96(*leaf - 1) => {
+                    DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
+                }
+                _ => other.clone(),
+            }
+        }
+    };
+    Arc::new(field.as_ref().clone().with_data_type(data_type))
 }
 
 fn damaged(file: &InputFile, reason: &str) -> IngestError {
@@ -146,7 +190,8 @@ fn fit(
         };
         let given = batch.column(at);
         let mut bad = vec![false; rows];
-        let fitted = convert(given, &column.data_type, &mut bad).ok_or_else(|| {
+        let exact = !plan.declared.contains(&column.name);
+        let fitted = convert(given, &column.data_type, exact, &mut bad).ok_or_else(|| {
             let message = format!(
                 "column `{}` of `{}` is {}, which does not become {}",
                 column.name,
@@ -207,8 +252,9 @@ fn fit(
     Ok(Block { batch: fitted, lines, raws, keys, rejected, rows_in: rows as u64, dropped, values_dropped })
 }
 
-/// Casts a column, marking the rows whose value the type does not hold exactly; `None` when the types have nothing in common.
-fn convert(given: &ArrayRef, to: &DataType, bad: &mut [bool]) -> Option<ArrayRef> {
+/// Casts a column, marking the rows whose value the type does not hold exactly, which become nulls; `None` when the types have nothing in
+/// common. Doubles are the nearest ones where they were declared, and have the same digits under `exact`.
+fn convert(given: &ArrayRef, to: &DataType, exact: bool, bad: &mut [bool]) -> Option<ArrayRef> {
     let from = given.data_type();
     if from == to {
         return Some(Arc::clone(given));
@@ -216,11 +262,11 @@ fn convert(given: &ArrayRef, to: &DataType, bad: &mut [bool]) -> Option<ArrayRef
     match (from, to) {
         // A column of no type has no values; Arrow calls none of its rows missing.
         (DataType::Null, _) => Some(new_null_array(to, given.len())),
-        (DataType::Dictionary(_, value), _) => convert(&cast(given, value)?, to, bad),
+        (DataType::Dictionary(_, value), _) => convert(&cast(given, value)?, to, exact, bad),
         (DataType::List(_), DataType::List(field)) => {
             let list: &ListArray = given.as_list();
             let mut inner = vec![false; list.values().len()];
-            let values = convert(list.values(), field.data_type(), &mut inner)?;
+            let values = convert(list.values(), field.data_type(), exact, &mut inner)?;
             for (row, ends) in list.offsets().windows(2).enumerate() {
                 bad[row] |= list.is_valid(row) && inner[ends[0] as usize..ends[1] as usize].contains(&true);
             }
@@ -228,14 +274,14 @@ fn convert(given: &ArrayRef, to: &DataType, bad: &mut [bool]) -> Option<ArrayRef
             Some(Arc::new(list.ok()?))
         }
         (DataType::LargeList(item) | DataType::FixedSizeList(item, _), DataType::List(_)) => {
-            convert(&cast(given, &DataType::List(Arc::clone(item)))?, to, bad)
+            convert(&cast(given, &DataType::List(Arc::clone(item)))?, to, exact, bad)
         }
         (DataType::Struct(_), DataType::Struct(fields)) => {
             let rows: &StructArray = given.as_struct();
             let columns = fields
                 .iter()
                 .map(|field| match rows.column_by_name(field.name()) {
-                    Some(column) => convert(column, field.data_type(), bad),
+                    Some(column) => convert(column, field.data_type(), exact, bad),
                     None => Some(new_null_array(field.data_type(), rows.len())),
                 })
                 .collect::<Option<Vec<_>>>()?;
@@ -258,11 +304,14 @@ fn convert(given: &ArrayRef, to: &DataType, bad: &mut [bool]) -> Option<ArrayRef
             Some(column.finish())
         }
         (DataType::List(_) | DataType::Struct(_), _) | (_, DataType::List(_) | DataType::Struct(_)) => None,
-        (DataType::LargeUtf8 | DataType::Utf8View, _) => convert(&cast(given, &DataType::Utf8)?, to, bad),
+        (DataType::LargeUtf8 | DataType::Utf8View, _) => convert(&cast(given, &DataType::Utf8)?, to, exact, bad),
         (DataType::Utf8, DataType::Binary) => cast(given, to),
         (DataType::Utf8, _) => {
             let texts = given.as_string::<i32>();
             let mut column = ColumnBuilder::new(to, given.len());
+            if exact {
+                column.be_exact();
+            }
             for (row, text) in texts.iter().enumerate() {
                 match text.map(parse::trim) {
                     None => column.append_null(),
@@ -271,15 +320,41 @@ fn convert(given: &ArrayRef, to: &DataType, bad: &mut [bool]) -> Option<ArrayRef
             }
             Some(column.finish())
         }
+        (
+            DataType::Decimal32(precision, scale)
+            | DataType::Decimal64(precision, scale)
+            | DataType::Decimal128(precision, scale),
+            DataType::Float64,
+        ) if exact => {
+            let texts = cast(given, &DataType::Utf8)?;
+            let mut column = ColumnBuilder::new(to, given.len());
+            for (row, text) in texts.as_string::<i32>().iter().enumerate() {
+                let decimal = |text: &str| parse::decimal(text, *precision, *scale).ok();
+                let is_same =
+                    |text: &&str| parse::double(text).and_then(|it| decimal(&it.to_string())) == decimal(text);
+                match text.filter(is_same) {
+                    Some(text) => bad[row] |= !column.append_text(text),
+                    None => {
+                        column.append_null();
+                        bad[row] |= given.is_valid(row);
+                    }
+                }
+            }
+            Some(column.finish())
+        }
         // A number of days or seconds is no time: nothing says since when.
         _ if (is_number(from) && to.is_temporal()) || (from.is_temporal() && is_number(to)) => None,
         _ => {
             let made = cast(given, to)?;
-            let back = if loses(from, to) { cast(&made, from) } else { None };
+            let back = if loses(from, to, exact) { cast(&made, from) } else { None };
             // Not a number differs from itself nowhere: the comparison is total.
             let differs = back.and_then(|back| distinct(&back, given).ok());
+            let made = match differs {
+                Some(differs) => nullif(&made, &differs).ok()?,
+                None => made,
+            };
             for (row, bad) in bad.iter_mut().enumerate().filter(|(row, _)| given.is_valid(*row)) {
-                *bad |= made.is_null(row) || differs.as_ref().is_some_and(|differs| differs.value(row));
+                *bad |= made.is_null(row);
             }
             Some(made)
         }
@@ -292,12 +367,13 @@ fn cast(given: &ArrayRef, to: &DataType) -> Option<ArrayRef> {
     can_cast_types(given.data_type(), to).then(|| cast_with_options(given, to, &options).ok()).flatten()
 }
 
-/// Whether a cast cuts something off that casting back would show: fractions, digits, times of day. Doubles are the nearest
+/// Whether a cast cuts something off that casting back would show: fractions, digits, times of day. Declared doubles are the nearest
 /// ones, as everywhere, and times are cut to the microsecond.
-fn loses(from: &DataType, to: &DataType) -> bool {
+fn loses(from: &DataType, to: &DataType, exact: bool) -> bool {
     match to {
         DataType::Decimal128(_, _) | DataType::Boolean => is_number(from),
-        DataType::Date32 => matches!(from, DataType::Timestamp(_, _)),
+        DataType::Date32 => matches!(from, DataType::Timestamp(_, _) | DataType::Date64),
+        DataType::Float32 | DataType::Float64 if exact => is_number(from) && !from.is_floating(),
         _ => to.is_integer() && is_number(from),
     }
 }

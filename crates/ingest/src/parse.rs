@@ -61,6 +61,15 @@ pub(crate) fn double(text: &str) -> Option<f64> {
     (value.is_finite() || is_word_number(text)).then_some(value)
 }
 
+/// Doubles hold all whole numbers up to this one: their significand has 53 bits (IEEE 754).
+pub(crate) const WHOLE_IN_DOUBLE_MAX: u64 = 1 << 53;
+
+/// Whether a double that was read from a text is the whole number that stands there, when one does.
+pub(crate) fn holds_whole(value: f64, text: &str) -> bool {
+    let is_whole = || signed(text.as_bytes()).1.iter().all(u8::is_ascii_digit);
+    value.abs() <= WHOLE_IN_DOUBLE_MAX as f64 || !is_whole() || decimal(text, 38, 0) == Ok(value as i128)
+}
+
 /// As [`double`], for 32 bits.
 pub(crate) fn real(text: &str) -> Option<f32> {
     let value: f32 = text.parse().ok()?;
@@ -274,6 +283,12 @@ pub(crate) fn explain(text: &str, data_type: &DataType) -> String {
             }
             found => found == Err(NotDecimal::Range),
         },
+        DataType::Float64 if text.parse::<f64>().is_ok_and(f64::is_finite) => {
+            return format!("{quoted} has more digits than {name} holds");
+        }
+        DataType::Float32 if text.parse::<f32>().is_ok_and(f32::is_finite) => {
+            return format!("{quoted} has more digits than {name} holds");
+        }
         DataType::Float32 | DataType::Float64 => text.parse::<f64>().is_ok(),
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
             let digits = signed(text.as_bytes()).1;
@@ -368,6 +383,17 @@ mod tests {
         assert!(double("NaN").is_some_and(f64::is_nan));
         assert_eq!(real("1e39"), None);
         assert_eq!(double("1,5"), None);
+        for (text, holds) in [
+            ("9007199254740992", true),
+            ("9007199254740993", false),
+            ("-9007199254740994", true),
+            ("9007199254740993.5", true),
+            ("1e23", true),
+            ("100000000000000000001", false),
+            ("NaN", true),
+        ] {
+            assert_eq!(double(text).map(|value| holds_whole(value, text)), Some(holds), "{text}");
+        }
     }
 
     #[test]
@@ -436,6 +462,10 @@ mod tests {
         assert_eq!(explain("300", &DataType::Int8), "`300` is too large for a tinyint");
         assert_eq!(explain("x", &DataType::Int64), "`x` is not a bigint");
         assert_eq!(explain("1e400", &DataType::Float64), "`1e400` is too large for a double");
+        assert_eq!(
+            explain("9007199254740993", &DataType::Float64),
+            "`9007199254740993` has more digits than a double holds"
+        );
         assert_eq!(explain("x", &DataType::Int32), "`x` is not an int");
         assert!(explain(&"x".repeat(500), &DataType::Int64).chars().count() < 120);
     }

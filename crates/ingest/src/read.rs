@@ -224,10 +224,10 @@ impl Window {
     }
 
     /// Drops everything up to and with the next line end; gives the number of bytes dropped. For lines too long to look at.
-    pub(crate) fn skip_line(&mut self) -> io::Result<u64> {
+    pub(crate) fn skip_line(&mut self, line_end: u8) -> io::Result<u64> {
         let mut dropped = 0;
         loop {
-            if let Some(at) = memchr::memchr(b'\n', self.bytes()) {
+            if let Some(at) = memchr::memchr(line_end, self.bytes()) {
                 self.consume(at + 1);
                 return Ok(dropped + at as u64 + 1);
             }

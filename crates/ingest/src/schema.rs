@@ -212,12 +212,16 @@ pub fn narrowed(
         }
     }
     let evolves = source.contract.columns == ContractRule::Evolve;
+    // Long whole numbers are less than the double that the column was, although together the two are text.
+    let is_less = |before: &DataType, now: &DataType| {
+        settle(now) != *before && [now, &settle(now)].iter().any(|now| settle(&widen(before, now)) == *before)
+    };
     let mut less = Narrowed { columns: Vec::new(), gone: Vec::new(), narrower: Vec::new() };
     for (name, before) in known {
         match now.get(name) {
             _ if stays(name) => less.columns.push((name.clone(), before.clone())),
             None if evolves => less.gone.push(name.clone()),
-            Some(now) if settle(now) != *before && settle(&widen(before, now)) == *before => {
+            Some(now) if is_less(before, now) => {
                 // A column without any value stays open for whatever type comes.
                 let now = if *now == DataType::Null { DataType::Null } else { settle(now) };
                 less.narrower.push((name.clone(), before.clone(), now.clone()));

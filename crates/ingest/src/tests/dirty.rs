@@ -94,6 +94,27 @@ fn ndjson_rows_that_cannot_be_taken_in_are_quarantined_with_their_line_and_reaso
 }
 
 #[test]
+fn ndjson_lines_may_end_in_returns_alone() {
+    let text = "{\"id\": 1, \"note\": \"a\\r\\nb\"}\n\n{\"id\": \"x\"}\n{\"id\": 2}\n{\"id\": 3";
+    let source = source(&[("id", "bigint"), ("note", "text")]);
+    let folder = tempfile::tempdir().unwrap();
+    for line_end in ["\n", "\r\n", "\r"] {
+        let file = input(folder.path(), "p.ndjson", text.replace('\n', line_end).as_bytes());
+        let (found, intake) = run(&source, &[file]).unwrap();
+        assert_eq!(found.rows, ["1|a\r\nb", "2|-"], "{line_end:?}");
+        assert_eq!(
+            found.reasons(),
+            ["3 data_type id: `x` is not a bigint", "5 unreadable: the line ends in the middle of its JSON"],
+            "{line_end:?}"
+        );
+        assert_eq!((found.rejected[0].raw.as_str(), intake.counts.rows_in), ("{\"id\": \"x\"}", 4));
+    }
+    // With one line feed in the file, a return is white space.
+    let (found, _) = run_text(&source, "p.ndjson", "{\"id\": 1,\r\"note\": \"a\"}\n{\"id\": 2}\r").unwrap();
+    assert_eq!(found.rows, ["1|a", "2|-"]);
+}
+
+#[test]
 fn later_rows_with_the_same_key_are_quarantined_across_files_and_versions() {
     let folder = tempfile::tempdir().unwrap();
     let files = [

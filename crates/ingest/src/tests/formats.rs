@@ -2,9 +2,12 @@
 
 use super::*;
 use ::parquet::arrow::ArrowWriter;
+use ::parquet::data_type::{Int96, Int96Type};
+use ::parquet::file::writer::SerializedFileWriter;
+use ::parquet::schema::parser::parse_message_type;
 use arrow::array::{
-    ArrayRef, Float64Array, Int32Array, Int64Array, ListArray, StringArray, StructArray, TimestampNanosecondArray,
-    UInt64Array,
+    ArrayRef, Date64Array, Decimal128Array, Float64Array, Int32Array, Int64Array, ListArray, StringArray, StructArray,
+    TimestampNanosecondArray, UInt64Array,
 };
 use arrow::datatypes::{Field, Int64Type};
 use std::io::Write;
@@ -208,6 +211,105 @@ fn parquet_columns_without_a_type_are_missing_values() {
     let (found, _) = run(&source, &[input(folder.path(), "a.parquet", &bytes)]).unwrap();
     assert_eq!(found.reasons(), [""; 0]);
     assert_eq!(found.rows, ["1|-|{x: 1}", "2|-|{x: 2}"]);
+}
+
+#[test]
+fn times_of_96_bits_are_read_in_any_year() {
+    // Days since the Julian epoch, of which 2,440,588 is 1970-01-01, and nanoseconds of the day.
+    let time = |days: u32, nanoseconds: u64| {
+        let mut value = Int96::new();
+        value.set_data(nanoseconds as u32, (nanoseconds >> 32) as u32, days);
+        value
+    };
+    let at = [time(2_440_588, 1_500), time(5_373_484, 86_399_999_999_999), time(1_721_426, 0)];
+    let schema = "message rows { REQUIRED INT64 id; REQUIRED INT96 at; OPTIONAL group geo { REQUIRED INT96 seen; } }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut bytes: Vec<u8> = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, schema, Default::default()).unwrap();
+    let mut rows = writer.next_row_group().unwrap();
+    let mut column = rows.next_column().unwrap().unwrap();
+    column.typed::<::parquet::data_type::Int64Type>().write_batch(&[1, 2, 3], None, None).unwrap();
+    column.close().unwrap();
+    let mut column = rows.next_column().unwrap().unwrap();
+    column.typed::<Int96Type>().write_batch(&at, None, None).unwrap();
+    column.close().unwrap();
+    let mut column = rows.next_column().unwrap().unwrap();
+    column.typed::<Int96Type>().write_batch(&at[1..], Some(&[1, 0, 1]), None).unwrap();
+    column.close().unwrap();
+    rows.close().unwrap();
+    writer.close().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (found, _) = run(&source(&[]), &[input(folder.path(), "a.parquet", &bytes)]).unwrap();
+    assert_eq!(found.columns(), "id bigint, at timestamp, geo struct<seen timestamp>");
+    assert_eq!(
+        found.rows,
+        [
+            "1|1970-01-01T00:00:00.000001Z|{seen: 9999-12-31T23:59:59.999999Z}",
+            "2|9999-12-31T23:59:59.999999Z|-",
+            "3|0001-01-01T00:00:00Z|{seen: 0001-01-01T00:00:00Z}",
+        ]
+    );
+}
+
+#[test]
+fn dates_that_carry_a_time_of_day_are_not_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    // Milliseconds: midnight, half a day later, one millisecond before 1970.
+    let day: ArrayRef = Arc::new(Date64Array::from(vec![Some(86_400_000), Some(129_600_000), Some(-1), None]));
+    let file = input(folder.path(), "a.parquet", &parquet_bytes(vec![("day", day)]));
+    let (found, _) = run(&source(&[]), std::slice::from_ref(&file)).unwrap();
+    assert_eq!((found.columns().as_str(), found.rows.join(" ")), ("day date", "1970-01-02 -".into()));
+    assert_eq!(
+        found.reasons(),
+        [
+            "2 data_type day: `1970-01-02T12:00:00` is not a date",
+            "3 data_type day: `1969-12-31T23:59:59.999` is not a date",
+        ]
+    );
+    let mut dropping = source(&[("day", "date")]);
+    dropping.0.contract.data_type = ContractRule::DiscardValue;
+    let (found, intake) = run(&dropping, std::slice::from_ref(&file)).unwrap();
+    assert_eq!((found.rows.join(" "), intake.counts.values_dropped), ("1970-01-02 - - -".into(), 2));
+    let (found, _) = run(&source(&[("day", "timestamp")]), &[file]).unwrap();
+    assert_eq!(
+        found.rows,
+        ["1970-01-02T00:00:00Z", "1970-01-02T12:00:00Z", "1969-12-31T23:59:59.999Z", "-"],
+        "a declared timestamp takes them"
+    );
+}
+
+#[test]
+fn decimals_and_long_numbers_are_not_rounded_into_a_double_that_nobody_declared() {
+    let folder = tempfile::tempdir().unwrap();
+    let decimals: Vec<i128> = vec![1_250_000_000, 1, 12_345_678_901_234_567_890_123_456_789];
+    let fine = Decimal128Array::from(decimals).with_precision_and_scale(38, 10).unwrap();
+    let bytes = parquet_bytes(vec![
+        ("fine", Arc::new(fine)),
+        ("n", Arc::new(Int64Array::from(vec![(1 << 53) + 1, 1 << 60, 3]))),
+    ]);
+    let file = input(folder.path(), "b.parquet", &bytes);
+    let first = input(folder.path(), "a.csv", b"fine,n\n0.5,0.5\n");
+    let of = |source: &(Source, Node), known: Known| run_known(source, std::slice::from_ref(&file), known).unwrap().0;
+    assert_eq!(of(&source(&[]), Known::default()).columns(), "fine decimal(38,10), n bigint");
+    let (both, _) = run(&source(&[]), &[first, file.clone()]).unwrap();
+    assert_eq!(both.columns(), "fine text, n double");
+    assert_eq!(both.reasons(), ["1 data_type n: `9007199254740993` has more digits than a double holds"]);
+    assert!(both.rows[1].starts_with("0.0000000001|") && both.rows[2].starts_with("1234567890123456789.0123456789|"));
+    // What is stored as a double stays one under this contract, and takes the values that are the same in it.
+    let known = |name: &str| (name.to_string(), DataType::Float64);
+    let known = Known { columns: vec![known("fine"), known("n")], keys: KeySet::default() };
+    let found = of(&source(&[]), known.clone());
+    assert_eq!(
+        found.reasons(),
+        [
+            "1 data_type n: `9007199254740993` has more digits than a double holds",
+            "3 data_type fine: `1234567890123456789.0123456789` has more digits than a double holds",
+        ]
+    );
+    assert_eq!(found.rows.len(), 1);
+    // A double that somebody declared is the nearest one.
+    let found = of(&source(&[("fine", "double"), ("n", "double")]), known);
+    assert_eq!((found.rows.len(), found.rejected.len()), (3, 0));
 }
 
 #[cfg(unix)]

@@ -88,6 +88,41 @@ fn files_one_by_one_give_the_types_of_all_at_once() {
 }
 
 #[test]
+fn whole_numbers_that_a_double_would_change_stay_as_they_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = input(folder.path(), "1.csv", b"n,m\n9007199254740993,9007199254740992\n");
+    let fine = input(folder.path(), "2.ndjson", b"{\"n\": 0.5, \"m\": 1.5}\n");
+    let mut source = source(&[]);
+    source.0.contract.data_type = ContractRule::Evolve;
+    for files in [[long.clone(), fine.clone()], [fine.clone(), long.clone()]] {
+        let (found, _) = run(&source, &files).unwrap();
+        assert_eq!(found.columns(), "n text, m double");
+        let mut kept: Vec<&str> = found.rows.iter().filter_map(|row| row.split('|').next()).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, ["0.5", "9007199254740993"]);
+    }
+    // One after the other: what was stored tells no long numbers, so the column widens; then all files are read again.
+    let (found, _) = run(&source, std::slice::from_ref(&long)).unwrap();
+    assert_eq!(found.columns(), "n bigint, m bigint");
+    let (found, _) =
+        run_known(&source, std::slice::from_ref(&fine), known(&[("n", "bigint"), ("m", "bigint")])).unwrap();
+    assert_eq!(found.columns(), "n double, m double");
+    let before = known(&[("n", "double"), ("m", "double")]);
+    let less = crate::narrowed(&source.0, &source.1, std::slice::from_ref(&long), &before.columns, &[], 1).unwrap();
+    assert_eq!(less.unwrap().columns, known(&[("n", "bigint"), ("m", "bigint")]).columns);
+    let (found, _) = run_known(&source, &[long.clone(), fine], before).unwrap();
+    assert_eq!(found.columns(), "n text, m double");
+    // Where earlier files decide the type, such a number does not fit; a double that somebody declared takes the nearest one.
+    source.0.contract.data_type = ContractRule::Quarantine;
+    let before = || known(&[("n", "double"), ("m", "double")]);
+    let (found, _) = run_known(&source, std::slice::from_ref(&long), before()).unwrap();
+    assert_eq!(found.reasons(), ["2 data_type n: `9007199254740993` has more digits than a double holds"]);
+    let declared = super::source(&[("n", "double")]);
+    let (found, _) = run_known(&declared, &[long], before()).unwrap();
+    assert_eq!((found.rows.len(), found.rejected.len()), (1, 0));
+}
+
+#[test]
 fn declared_types_of_other_kinds_hold_when_the_declaration_goes() {
     let folder = tempfile::tempdir().unwrap();
     let file = input(folder.path(), "2.csv", b"price,small\n1.25,7\n");
