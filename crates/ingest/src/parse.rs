@@ -67,7 +67,7 @@ pub(crate) const WHOLE_IN_DOUBLE_MAX: u64 = 1 << 53;
 /// Whether a double that was read from a text is the whole number that stands there, when one does.
 pub(crate) fn holds_whole(value: f64, text: &str) -> bool {
     let is_whole = || signed(text.as_bytes()).1.iter().all(u8::is_ascii_digit);
-    value.abs() <= WHOLE_IN_DOUBLE_MAX as f64 || !is_whole() || decimal(text, 38, 0) == Ok(value as i128)
+    value.abs() < WHOLE_IN_DOUBLE_MAX as f64 || !is_whole() || decimal(text, 38, 0) == Ok(value as i128)
 }
 
 /// As [`double`], for 32 bits.
