@@ -32,7 +32,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use url::Url;
 
 /// The file's name in the warehouse folder.
@@ -51,6 +51,24 @@ pub struct State {
     root: PathBuf,
     path: PathBuf,
     busy_timeout: Duration,
+    /// How the file was when it was opened as one that nobody changes.
+    unchanging: Option<FileStamp>,
+}
+
+/// What of a database's file and its log tells that somebody wrote.
+#[derive(Debug, PartialEq, Eq)]
+struct FileStamp {
+    bytes: u64,
+    modified: Option<SystemTime>,
+    log_bytes: u64,
+}
+
+impl FileStamp {
+    fn of(root: &Path) -> Option<Self> {
+        let found = std::fs::metadata(root.join(FILE_NAME)).ok()?;
+        let log_bytes = std::fs::metadata(root.join(format!("{FILE_NAME}-wal"))).map_or(0, |log| log.len());
+        Some(FileStamp { bytes: found.len(), modified: found.modified().ok(), log_bytes })
+    }
 }
 
 impl State {
@@ -73,12 +91,13 @@ impl State {
     /// Opens the database in `root` as a file that nobody changes: on a disk that is full, or that is mounted to be read. SQLite's readers
     /// of a WAL database write too, the file in which they find each other.
     ///
-    /// Fails with `why` when the last writer did not come to write its log back into the database, and with other formats.
+    /// Fails with `why` when the last writer did not come to write its log back into the database, and with other formats. Somebody may write
+    /// nevertheless, who can where this process cannot: from then on every read fails, so that none sees a mixture.
     pub(crate) fn open_unchanging(root: &Path, why: StoreError) -> Result<Self, StoreError> {
         let path = root.join(FILE_NAME);
-        let log = root.join(format!("{FILE_NAME}-wal"));
+        let unchanging = FileStamp::of(root).filter(|stamp| stamp.log_bytes == 0);
         let url = match Url::from_file_path(&path) {
-            Ok(url) if std::fs::metadata(log).map_or(0, |log| log.len()) == 0 => format!("{url}?immutable=1"),
+            Ok(url) if unchanging.is_some() => format!("{url}?immutable=1"),
             _ => return Err(why),
         };
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
@@ -88,7 +107,8 @@ impl State {
             Ok(Found::Format(schema::FORMAT)) => {}
             _ => return Err(why),
         }
-        Ok(State { connection: Mutex::new(connection), root: root.to_path_buf(), path, busy_timeout: Duration::ZERO })
+        let (connection, root) = (Mutex::new(connection), root.to_path_buf());
+        Ok(State { connection, root, path, busy_timeout: Duration::ZERO, unchanging })
     }
 
     /// An empty database that is nowhere on the disk.
@@ -98,7 +118,7 @@ impl State {
         let mut connection = Connection::open_in_memory().map_err(failed)?;
         schema::migrate(&mut connection).map_err(failed)?;
         let root = root.to_path_buf();
-        Ok(State { connection: Mutex::new(connection), root, path, busy_timeout: Duration::ZERO })
+        Ok(State { connection: Mutex::new(connection), root, path, busy_timeout: Duration::ZERO, unchanging: None })
     }
 
     fn open_with(root: &Path, busy_timeout: Duration, create: OpenFlags) -> Result<Option<Self>, StoreError> {
@@ -129,7 +149,7 @@ impl State {
             }
         }
         let root = root.to_path_buf();
-        Ok(Some(State { connection: Mutex::new(connection), root, path, busy_timeout }))
+        Ok(Some(State { connection: Mutex::new(connection), root, path, busy_timeout, unchanging: None }))
     }
 
     /// Reads the whole database and says whether it is sound; takes time in proportion to its size.
@@ -168,7 +188,13 @@ impl State {
     }
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        query(&self.connection()).map_err(|error| self.failed(&error))
+        let found = query(&self.connection());
+        // Also when it failed: half of what another process wrote looks like damage.
+        if self.unchanging.is_some() && FileStamp::of(&self.root) != self.unchanging {
+            let action = format!("read `{}`, which this process cannot write", self.path.display());
+            return Err(StoreError::Storage { action, reason: "another process has changed it; ask again".into() });
+        }
+        found.map_err(|error| self.failed(&error))
     }
 
     /// Runs `change` in one transaction that is on the disk when this returns, and with it all before it.

@@ -84,8 +84,16 @@ fn what_cannot_be_written_is_read_as_a_file_that_nobody_changes() {
     assert!(state.version_head(&VersionId("a1".into())).unwrap().is_some());
     let refused = state.insert_version(&version(&run, "a", "a2")).unwrap_err();
     assert!(matches!(refused, StoreError::Unreadable { .. }), "{refused:?}");
-    drop(state);
     assert!(!folder.path().join("state.db-shm").exists(), "nothing was made beside the database");
+    // Somebody can write all the same: what was read before and what is there now are not to be mixed.
+    let writer = Connection::open(folder.path().join("state.db")).unwrap();
+    writer.execute("update runs set outcome = 'failed'", []).unwrap();
+    let refused = state.version_head(&VersionId("a1".into())).unwrap_err();
+    assert!(refused.report().notes.concat().contains("another process has changed it"), "{refused:?}");
+    drop(writer);
+    let refused = state.version_head(&VersionId("a1".into())).unwrap_err();
+    assert!(matches!(refused, StoreError::Storage { .. }), "{refused:?}");
+    drop(state);
     Connection::open(folder.path().join("state.db")).unwrap().pragma_update(None, "user_version", 1).unwrap();
     assert!(matches!(open(), Err(StoreError::DiskFull { .. })), "an older format has to be changed first");
 }
