@@ -3,7 +3,7 @@
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use pelton_base::{NodeName, Place, Report, Reports};
 use pelton_project::{Body, FeatureUse, Node, Spanned};
-use pelton_query::types;
+use pelton_query::{sql, types};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A table with `entity` and `time`.
@@ -32,10 +32,12 @@ impl FeatureTable {
         let Some(time) = table.time.as_ref().filter(|_| !table.entity.is_empty()) else { return Ok(None) };
         let mut reports = Reports::default();
         for column in &table.entity {
-            check(node, schema, column, "an entity column", is_key, "cast it to a number or a text", &mut reports);
+            let advice = |_: &Field| "cast it to a number or a text".to_string();
+            check(node, schema, column, ("an entity column", is_key), advice, &mut reports);
         }
         for column in [Some(time), table.known_at.as_ref()].into_iter().flatten() {
-            check(node, schema, column, "a time", is_time, "cast it to a timestamp", &mut reports);
+            let advice = |field: &Field| sql::timestamp_advice(field.name(), field.data_type());
+            check(node, schema, column, ("a time", is_time), advice, &mut reports);
         }
         if reports.has_errors() {
             return Err(reports);
@@ -73,9 +75,8 @@ fn check(
     node: &Node,
     schema: &Schema,
     column: &Spanned<String>,
-    role: &str,
-    fits: fn(&Field) -> bool,
-    advice: &str,
+    (role, fits): (&str, fn(&Field) -> bool),
+    advice: impl Fn(&Field) -> String,
     reports: &mut Reports,
 ) {
     let place = || Place::in_text(&node.file, &node.text, column.span.0, column.span.1);
@@ -88,7 +89,7 @@ fn check(
         Ok(field) if !fits(field) => {
             let found = types::name(field.data_type());
             let message = format!("`{}` of table `{}` is {found}, which cannot be {role}", column.value, node.name);
-            reports.push(Report::error("type-mismatch", message).at(place()).hint(advice));
+            reports.push(Report::error("type-mismatch", message).at(place()).hint(advice(field)));
         }
         Ok(_) => {}
     }

@@ -314,10 +314,22 @@ fn link(project: &Project, file: &Arc<TestFile>, draft: Draft) -> Result<UnitTes
     if reports.is_empty() { Ok(test) } else { Err(reports) }
 }
 
+/// How many inputs a report names.
+const INPUTS_MAX: usize = 12;
+
 /// What is wrong with the names of inputs.
 fn of_given(project: &Project, test: &UnitTest) -> Vec<Report> {
     let reached = test.reached(project);
     let upstream = project.upstream([test.node.clone()]).nodes;
+    let inputs: Vec<&str> = upstream.keys().filter(|input| **input != test.node).map(NodeName::as_str).collect();
+    let built_from = || {
+        let named = crate::toml::listed(inputs.iter().copied().take(INPUTS_MAX));
+        match inputs.len().saturating_sub(INPUTS_MAX) {
+            _ if inputs.is_empty() => format!("`{}` reads nothing", test.node),
+            0 => format!("`{}` is built from {named}", test.node),
+            more => format!("`{}` is built from {named} and {more} more", test.node),
+        }
+    };
     let mut reports = Vec::new();
     for (name, given) in &test.given {
         let report = if *name == test.node {
@@ -334,8 +346,9 @@ fn of_given(project: &Project, test: &UnitTest) -> Vec<Report> {
             )
             .hint("write it above `[given]`, or write the inputs as `given.NAME = ...` instead of `[given]`")
         } else if !project.nodes.contains_key(name) {
-            let known = upstream.keys().filter(|known| **known != test.node).map(NodeName::as_str);
-            Report::error("unknown-node", format!("there is no node `{name}`")).suggest(name.as_str(), known)
+            let report = Report::error("unknown-node", format!("there is no node `{name}`"));
+            let report = report.suggest(name.as_str(), inputs.iter().copied());
+            if report.hints.is_empty() { report.note(built_from()) } else { report }
         } else if test.examples.is_some() {
             Report::error("invalid-value", format!("`{name}` is given, and so are the training examples themselves"))
                 .note("with `examples`, the model's SELECT does not run")
@@ -352,7 +365,7 @@ fn of_given(project: &Project, test: &UnitTest) -> Vec<Report> {
                 None if upstream.contains_key(name) => {
                     report.note("only checks look at it, and the test has no `expect_checks`")
                 }
-                None => report,
+                None => report.note(built_from()),
             }
         } else {
             continue;

@@ -23,6 +23,18 @@ pub fn text(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }
 
+/// What to do with a column that has to be a timestamp, for a hint.
+pub fn timestamp_advice(name: &str, data_type: &DataType) -> String {
+    match data_type {
+        DataType::Date32 | DataType::Date64 | DataType::Utf8 => {
+            let is_plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            let name = if is_plain { name.to_string() } else { ident(name) };
+            format!("select `cast({name} as timestamp) as {name}`")
+        }
+        _ => "cast it to a timestamp".to_string(),
+    }
+}
+
 /// A time as an expression to compare columns of a type with: microseconds since the epoch.
 pub fn instant(us: i64, data_type: &DataType) -> String {
     let at = pelton_base::format_time_us(us);

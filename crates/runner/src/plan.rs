@@ -296,33 +296,25 @@ pub(crate) fn heads_of(ctx: &Context, environment: &str) -> Result<Heads, Report
     Ok(heads_and_gone(ctx, environment)?.0)
 }
 
-/// Those versions, and the ones whose nodes are gone.
-fn heads_and_gone(ctx: &Context, environment: &str) -> Result<(Heads, Vec<VersionHead>), Reports> {
-    let heads = ctx.warehouse.state().heads(environment).map_err(reports)?;
-    let (gone, heads): (Vec<VersionHead>, Vec<VersionHead>) =
-        heads.into_iter().partition(|head| is_gone(ctx, &head.node));
-    let heads = heads
-        .into_iter()
-        .filter(|head| ctx.project.nodes.get(&head.node).is_some_and(|node| node.kind() == head.kind))
-        .map(|head| (head.node.clone(), head))
-        .collect();
-    Ok((heads, gone))
+/// Those versions, and the ones that leave with the next publication, whatever is selected, each with the reason.
+pub(crate) fn heads_and_gone(ctx: &Context, environment: &str) -> Result<(Heads, Vec<(VersionHead, String)>), Reports> {
+    let (mut kept, mut gone) = (Heads::new(), Vec::new());
+    for head in ctx.warehouse.state().heads(environment).map_err(reports)? {
+        match ctx.project.nodes.get(&head.node) {
+            None => gone.push((head, "the project does not have it any more".to_string())),
+            Some(node) if node.kind() != head.kind => gone.push((head, format!("it is a {} now", node.kind()))),
+            Some(_) => drop(kept.insert(head.node.clone(), head)),
+        }
+    }
+    Ok((kept, gone))
 }
 
-/// Why a node leaves an environment.
-pub(crate) const GONE: &str = "the project does not have it any more";
-
-/// Whether a node that an environment has leaves with the next publication, whatever is selected: [`GONE`] says why.
-pub(crate) fn is_gone(ctx: &Context, node: &NodeName) -> bool {
-    !ctx.project.nodes.contains_key(node)
-}
-
-/// The step that takes a node out of the environment.
-fn removal(head: VersionHead) -> PlanStep {
+/// The step that takes a version out of the environment.
+fn removal((head, why): (VersionHead, String)) -> PlanStep {
     let (kind, reason) = match head.kind.as_str() {
-        "model" => ("model", format!("{GONE}; its endpoint goes")),
-        "source" => ("source", GONE.to_string()),
-        _ => ("table", GONE.to_string()),
+        "model" => ("model", format!("{why}; its endpoint goes")),
+        "source" => ("source", why),
+        _ => ("table", why),
     };
     PlanStep { node: head.node, kind, action: StepAction::Remove, reason, suggestion: None }
 }

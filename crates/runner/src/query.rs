@@ -12,7 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
 
 /// How long a command waits while another process moves predictions into their table, which takes moments; a server comes by every few
 /// seconds, and takes in what is left.
@@ -156,7 +158,7 @@ fn lacks<'a>(text: &'a str, error: &QueryError) -> (QueryError, Option<&'a str>)
 pub struct QuarantineOptions<'a> {
     /// Only rows of this node.
     pub node: Option<&'a NodeName>,
-    /// Only rows that broke this rule.
+    /// Only rows that broke this rule; `contract` stands for those of a source's contract.
     pub check: Option<&'a str>,
     /// Only rows that this run recorded; without it those of the publication, or newer ones of runs that published nothing.
     pub run: Option<&'a RunId>,
@@ -180,7 +182,7 @@ pub async fn quarantine(
     options: QuarantineOptions<'_>,
     limit: usize,
 ) -> Result<Quarantined, Report> {
-    let (catalog, wanted, note) = quarantined(ctx, environment, options)?;
+    let (catalog, wanted, note) = quarantined(ctx, environment, options).await?;
     let run = async |text: &str| -> Result<Vec<RecordBatch>, Report> {
         let failed = |error: QueryError| error.report("quarantine");
         collect(ctx.engine.query(&catalog, text).await.map_err(failed)?).await.map_err(failed)
@@ -201,13 +203,13 @@ pub async fn quarantine_rows(
     environment: &str,
     options: QuarantineOptions<'_>,
 ) -> Result<(BatchStream, Option<String>), Report> {
-    let (catalog, wanted, note) = quarantined(ctx, environment, options)?;
+    let (catalog, wanted, note) = quarantined(ctx, environment, options).await?;
     let rows = ctx.engine.query(&catalog, &quarantined_sql(&wanted)).await;
     Ok((crate::replay::with_ids(rows.map_err(|error| error.report("quarantine"))?), note))
 }
 
 /// The system tables with the quarantine that was asked for, the condition on its rows, and where they are from.
-fn quarantined(
+async fn quarantined(
     ctx: &Context,
     environment: &str,
     options: QuarantineOptions<'_>,
@@ -236,8 +238,72 @@ fn quarantined(
     catalog::bind_system(ctx, &versions, &mut catalog)?;
     let mut wanted = vec!["true".to_string()];
     wanted.extend(node.map(|node| format!("node = {}", sql::text(node.as_str()))));
-    wanted.extend(check.map(|check| format!("rule = {}", sql::text(check))));
+    if let Some(check) = check {
+        refuse_unknown_check(ctx, &catalog, node, check).await?;
+        let is_asked = format!("rule = {}", sql::text(check));
+        wanted.push(match check {
+            // Rows of the other checks have no file.
+            CONTRACT => {
+                let rules = CONTRACT_RULES.map(sql::text).join(", ");
+                format!("({is_asked} or (file is not null and rule in ({rules})))")
+            }
+            _ => is_asked,
+        });
+    }
     Ok((catalog, wanted.join(" and "), note))
+}
+
+/// The name of a source's contract among the checks.
+const CONTRACT: &str = "contract";
+
+/// What breaks it, by the names that ingestion gives.
+const CONTRACT_RULES: [&str; 5] = ["unreadable", "columns", "data_type", "null_key", "duplicate_key"];
+
+/// How many names of checks a report has.
+const NAMES_MAX: usize = 20;
+
+/// Refuses the name of a check that nothing asked about has, and that no row in quarantine broke: no rows would pass for good news.
+async fn refuse_unknown_check(
+    ctx: &Context,
+    catalog: &Catalog,
+    node: Option<&NodeName>,
+    check: &str,
+) -> Result<(), Report> {
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    for asked in ctx.project.nodes.values().filter(|asked| node.is_none_or(|node| *node == asked.name)) {
+        known.extend(asked.checks().iter().map(|check| check.name.clone()));
+        if asked.kind() == "source" {
+            known.insert(CONTRACT.to_string());
+            known.extend(CONTRACT_RULES.map(str::to_string));
+        }
+    }
+    // Of a project that cannot be read nobody knows the checks.
+    if known.contains(check) || ctx.project.nodes.is_empty() {
+        return Ok(());
+    }
+    // Rows stay that broke a check which the project does not have any more.
+    let of_node = node.map_or_else(String::new, |node| format!(" where node = {}", sql::text(node.as_str())));
+    let failed = |error: QueryError| error.report("quarantine");
+    let rules = format!("select distinct rule from pelton.quarantine{of_node}");
+    let rules = collect(ctx.engine.query(catalog, &rules).await.map_err(failed)?).await.map_err(failed)?;
+    for batch in rules {
+        let rules = cast(batch.column(0), &DataType::Utf8);
+        let rules = rules.map_err(|error| Report::error("internal", error.to_string()))?;
+        known.extend(rules.as_string::<i32>().iter().flatten().map(str::to_string));
+    }
+    if known.contains(check) {
+        return Ok(());
+    }
+    let message = match node {
+        Some(node) => format!("`{node}` has no check `{check}`"),
+        None => format!("no node has a check `{check}`"),
+    };
+    let mut names = known.iter().take(NAMES_MAX).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if known.len() > NAMES_MAX {
+        names.push_str(&format!(" and {} more", known.len() - NAMES_MAX));
+    }
+    let note = if known.is_empty() { "there are no checks".to_string() } else { format!("checks: {names}") };
+    Err(Report::error("invalid-argument", message).note(note).suggest(check, known.iter().map(String::as_str)))
 }
 
 /// The versions whose quarantine is shown: the published ones, and in place of them those of failed runs that are newer. Whoever asks after

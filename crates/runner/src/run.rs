@@ -561,6 +561,9 @@ async fn not_undoing_a_rollback(ctx: &Context, options: &RunOptions, by: By<'_>)
     if nodes.is_empty() {
         return Ok(());
     }
+    // A node of another kind than before is built and removed.
+    let mut seen = BTreeSet::new();
+    nodes.retain(|node| seen.insert(node.clone()));
     let names: Vec<String> = nodes.iter().map(ToString::to_string).collect();
     let refused = environments::refuse_to_undo(&options.environment, back, &names);
     let about = nodes.into_iter().map(|node| (node, refused.message.clone())).collect();

@@ -136,9 +136,10 @@ impl StoreError {
             StoreError::NewerWarehouse { .. } => Report::error("newer-warehouse", self.to_string())
                 .note("nothing was changed")
                 .hint("use the Pelton that wrote it, or a later one"),
-            StoreError::StateLocked { waited_ms } => {
-                Report::error("state-locked", self.to_string()).note(format!("waited {waited_ms} ms for it"))
-            }
+            StoreError::StateLocked { waited_ms } => Report::error("state-locked", self.to_string())
+                .note(format!("waited {waited_ms} ms for it"))
+                .note("another `pelton` command works on this warehouse, or another program has its `state.db` open")
+                .hint("wait until it ends, then try again"),
             StoreError::DamagedState { .. } => Report::error("damaged-state", self.to_string())
                 .note("nothing was changed")
                 .hint("restore `state.db` from a copy, or move it away and run again to rebuild everything"),

@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use pelton_base::{NodeName, Place, Report, Reports};
 use pelton_learn::{Learner, TaskKind, check_inputs, check_params, check_target};
 use pelton_project::{Body, LearnerKind, Model, Node, Spanned, SplitBy, Task};
-use pelton_query::types;
+use pelton_query::{sql, types};
 use sqlparser::ast::{Expr, Ident, visit_expressions};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
@@ -204,7 +204,7 @@ impl Planning<'_> {
             let found = types::name(field.data_type());
             let message = format!("the time `{}` of {} is {found}, not a timestamp", field.name(), self.subject());
             let report = Report::error("type-mismatch", message).at(self.place(written.span));
-            self.reports.push(report.hint("cast it to a timestamp"));
+            self.reports.push(report.hint(sql::timestamp_advice(field.name(), field.data_type())));
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::args::{Query, RowFormat};
 use crate::files::{Pending, unreadable};
 use crate::print::rows::{self, Csv, Json, Parquet, RowSink, TABLE_ROWS_MAX};
+use crate::print::style::Style;
 use crate::print::{Out, words};
 use crate::session::Session;
 use arrow::array::RecordBatch;
@@ -42,9 +43,9 @@ pub(crate) async fn query(args: &Query, session: &Session, out: &Out) -> Result<
     match &args.output {
         Some(path) => to_file(stream, format, path, out).await?,
         None if format == RowFormat::Table => {
-            let (text, note) = as_table(stream, out).await?;
+            let (text, rows, rest) = as_table(stream, out.data_style, !out.is_data_terminal).await?;
             out.data(text);
-            out.note(note);
+            out.note(format!("{rows}{rest}"));
         }
         None if format == RowFormat::Json => {
             let mut spool = tempfile::SpooledTempFile::new(SPOOL_MEMORY_BYTES);
@@ -103,8 +104,13 @@ fn text(word: &str) -> Result<String, Report> {
     Ok(text)
 }
 
-/// The rows as a table, and what to say about their number.
-async fn as_table(mut stream: BatchStream, out: &Out) -> Result<(String, String), Report> {
+/// The rows as a table, how many they are, and what to say of the rest. A table that `is_kept` says itself that it is not whole: who reads
+/// it later does not see what was said beside it.
+async fn as_table(
+    mut stream: BatchStream,
+    style: Style,
+    is_kept: bool,
+) -> Result<(String, String, &'static str), Report> {
     let mut batches: Vec<RecordBatch> = Vec::new();
     let mut rows = 0;
     while let Some(batch) = stream.batches.next().await {
@@ -112,28 +118,33 @@ async fn as_table(mut stream: BatchStream, out: &Out) -> Result<(String, String)
         let room = TABLE_ROWS_MAX - rows;
         if batch.num_rows() > room {
             batches.push(batch.slice(0, room));
-            let note = format!("the first {} rows; `--format csv` gives all", words::count(TABLE_ROWS_MAX as u64));
-            return Ok((rows::table(&stream.schema, &batches, out.data_style), note));
+            let first = format!("the first {} rows", words::count(TABLE_ROWS_MAX as u64));
+            let rest = "; `--format csv` gives all";
+            let mut text = rows::table(&stream.schema, &batches, style);
+            if is_kept {
+                text.push_str(&format!("\n{first}{rest}\n"));
+            }
+            return Ok((text, first, rest));
         }
         rows += batch.num_rows();
         batches.push(batch);
     }
-    Ok((rows::table(&stream.schema, &batches, out.data_style), words::counted(rows as u64, "row")))
+    Ok((rows::table(&stream.schema, &batches, style), words::counted(rows as u64, "row"), ""))
 }
 
 /// Writes rows to a file, which appears when all of them are written.
 pub(crate) async fn to_file(stream: BatchStream, format: RowFormat, path: &Path, out: &Out) -> Result<(), Report> {
     let mut file = Pending::begin(path)?;
-    let note = if format == RowFormat::Table {
-        let (text, note) = as_table(stream, out).await?;
+    let (rows, rest) = if format == RowFormat::Table {
+        let (text, rows, rest) = as_table(stream, Style::default(), true).await?;
         file.sink().write_all(text.as_bytes()).map_err(|error| unreadable("write", path, &error))?;
-        note
+        (rows, rest)
     } else {
         let rows = copy(stream, format, BufWriter::new(file.sink()), &|| false).await?;
-        words::counted(rows, "row")
+        (words::counted(rows, "row"), "")
     };
     file.finish()?;
-    out.note(format!("wrote {note} to `{}`", path.display()));
+    out.note(format!("wrote {rows} to `{}`{rest}", path.display()));
     Ok(())
 }
 

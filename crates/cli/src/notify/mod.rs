@@ -155,11 +155,43 @@ async fn send(project: &Project, notices: Vec<Notice>, out: &Out) {
         }
     }
     if !said.is_empty() {
-        out.reports(&Reports(said));
+        out.reports(&Reports(joined(said)));
     }
+}
+
+/// What failed in the same way for several notices, told once.
+fn joined(said: Vec<Report>) -> Vec<Report> {
+    let mut told: Vec<(Report, usize)> = Vec::new();
+    for report in said {
+        match told.iter_mut().find(|(earlier, _)| *earlier == report) {
+            Some((_, notices)) => *notices += 1,
+            None => told.push((report, 1)),
+        }
+    }
+    let with_count = |(report, notices): (Report, usize)| match notices {
+        1 => report,
+        _ => report.note(format!("{notices} notices did not reach it")),
+    };
+    told.into_iter().map(with_count).collect()
 }
 
 /// The warning that somebody was not told.
 fn not_notified(whom: &str, why: impl Into<String>) -> Report {
     Report::warning("not-notified", format!("{whom} was not told")).note(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_alike_for_several_notices_is_told_once() {
+        let refused = || not_notified("the webhook at example.com", "it answered 403 Forbidden");
+        let slow = not_notified("the webhook at example.com", "it did not answer in time");
+        assert_eq!(
+            joined(vec![refused(), slow.clone(), refused()]),
+            [refused().note("2 notices did not reach it"), slow.clone()]
+        );
+        assert_eq!(joined(vec![slow.clone()]), [slow]);
+    }
 }

@@ -1,4 +1,4 @@
-//! A receipt on a page: the answer, what the model saw, where the model came from, and the score of today.
+//! A receipt on a page: the answer, what the model saw, where the model came from with its SQL, and the score of today.
 
 use super::sheet::{Cell, Sheet};
 use super::style::Style;
@@ -32,7 +32,18 @@ pub(crate) fn receipt(found: &Receipt, style: Style) -> String {
     section(&mut text, "features, as they were looked up", &(features.text(style) + &unknown), style);
     section(&mut text, "derived", &values(&found.derived, style), style);
     section(&mut text, "trained on", &training(&found.training, usize::MAX, style), style);
+    for version in &found.training {
+        if let Some(sql) = &version.sql {
+            section(&mut text, &format!("SQL of {} {}", version.kind, version.node), &indented(sql), style);
+        }
+    }
     text
+}
+
+/// A SELECT as the version had it.
+fn indented(sql: &str) -> String {
+    // `visible` would write a tab as an escape.
+    sql.trim().lines().map(|line| format!("  {}\n", words::visible(&line.replace('\t', "    ")))).collect()
 }
 
 /// `same bits`, or what became of the answer.
@@ -112,7 +123,8 @@ mod tests {
             "output": {"prediction": true, "score": 0.93}, "rescored": {"output": {}, "same_bits": true},
             "training": [
                 {"node": "fraud", "kind": "model", "version": "aaaa", "digest": digest, "rows": 1200,
-                 "built_at": "2026-01-01T00:00:00Z", "inputs": [["orders", "dddd"]]},
+                 "built_at": "2026-01-01T00:00:00Z", "inputs": [["orders", "dddd"]],
+                 "sql": "\nselect id,\n\tamount\nfrom orders\n"},
                 {"node": "orders", "kind": "source", "version": "dddd", "digest": digest, "rows": 5,
                  "built_at": "2026-01-01T00:00:00Z", "inputs": [],
                  "files": [{"path": "data/orders.csv", "digest": digest, "rows": 5}]}]
@@ -146,6 +158,11 @@ trained on
   model   fraud              aaaa  1,200 examples  00000000000000000000000000000abc
   source  orders             dddd  5 rows          00000000000000000000000000000abc
             data/orders.csv        5 rows          00000000000000000000000000000abc
+
+SQL of model fraud
+  select id,
+      amount
+  from orders
 "
         );
     }

@@ -180,5 +180,14 @@ fn a_feature_table_needs_its_columns_in_the_right_types() {
             ("type-mismatch", "`amount` of table `activity` is double, which cannot be a time"),
         ]
     );
+    assert_eq!(reports.0[2].hints, ["cast it to a timestamp"]);
     assert_eq!(FeatureTable::of(&feature_table(&[], "at"), &activity_columns()).unwrap(), None);
+}
+
+#[test]
+fn a_date_that_is_to_be_a_time_is_told_how() {
+    let columns = schema(&[("customer_id", DataType::Int64), ("day", DataType::Date32), ("spend", DataType::Float64)]);
+    let reports = FeatureTable::of(&feature_table(&["customer_id"], "day"), &columns).unwrap_err();
+    assert_eq!(reports.0[0].message, "`day` of table `activity` is date, which cannot be a time");
+    assert_eq!(reports.0[0].hints, ["select `cast(day as timestamp) as day`"]);
 }

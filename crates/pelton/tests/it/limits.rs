@@ -128,6 +128,7 @@ fn a_state_database_that_another_process_keeps_locked_is_told() {
     let errors = stderr(&output);
     assert!(errors.contains("error[state-locked]: another process keeps the state database locked"), "{errors}");
     assert!(errors.contains("note: waited 10000 ms for it"), "{errors}");
+    assert!(errors.contains("hint: wait until it ends, then try again\n"), "{errors}");
     drop(other);
     assert!(pelton(folder.path(), &["run"]).status.success());
 }

@@ -14,15 +14,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 impl Run<'_> {
-    /// What is decided about nodes that the environment has and the project does not have any more: they leave with the publication.
-    fn removed(&self, current: &Option<(i64, BTreeMap<NodeName, VersionId>)>) -> Vec<Decision> {
-        let published = current.iter().flat_map(|(_, nodes)| nodes);
-        let gone = published.filter(|(node, _)| plan::is_gone(self.ctx, node));
-        let removed = gone.map(|(node, id)| {
-            let detail = serde_json::json!({ "summary": format!("version {id} left"), "before": id });
-            Decision { node: node.clone(), action: Action::Removed, reason: plan::GONE.into(), detail }
+    /// What is decided about versions that the environment has and the project has no node of any more: they leave with the publication
+    /// of `nodes`.
+    fn removed(&self, nodes: &Versions) -> Result<Vec<Decision>, Reports> {
+        let (_, gone) = plan::heads_and_gone(self.ctx, &self.options.environment)?;
+        let gone = gone.into_iter().filter(|(head, _)| nodes.get(&head.node) != Some(&head.id));
+        let removed = gone.map(|(head, reason)| {
+            let detail = serde_json::json!({ "summary": format!("version {} left", head.id), "before": head.id });
+            Decision { node: head.node, action: Action::Removed, reason, detail }
         });
-        removed.collect()
+        Ok(removed.collect())
     }
 
     /// Publishes what may be published, and writes down how the run ended.
@@ -108,7 +109,7 @@ impl Run<'_> {
         if nodes != before {
             self.handle.send(Event::Publishing);
             serving::build_online(self.ctx, &nodes, serving::packages(self.ctx, &nodes)?).await?;
-            let removed = self.removed(current);
+            let removed = self.removed(&nodes)?;
             let decisions = [self.decisions.as_slice(), &removed, &kept_back].concat();
             let publish = Publish {
                 environment: &self.options.environment,

@@ -143,7 +143,9 @@ fn of_file(
         }
     }
     for rejected in &read.rejected {
-        let report = Report::error("invalid-value", format!("a row for {what} cannot be read: {}", rejected.reason));
+        let of_column = rejected.column.as_ref().map_or_else(String::new, |column| format!("`{column}`: "));
+        let message = format!("a row for {what} cannot be read: {of_column}{}", rejected.reason);
+        let report = Report::error("invalid-value", message);
         mistakes.push(report.at(Place { line: rejected.line as usize, ..Place::file(&path.value) }));
     }
     mistakes.into_result()?;
