@@ -217,7 +217,15 @@ fn empty(pattern: &str, root: &Path, node: &Node) -> Report {
             let parent = if shown.is_empty() { "the project".to_string() } else { format!("`{shown}`") };
             let report = report.note(format!("{parent} has no folder `{part}`"));
             return match suggest::did_you_mean(part, siblings.iter().map(String::as_str)) {
-                Some(near) => report.hint(format!("did you mean `{}`?", pattern.replacen(part, near, 1))),
+                Some(near) => {
+                    let other = pattern.replacen(part, near, 1);
+                    let has_files =
+                        glob::glob_with(&full(&other, root), MATCH).is_ok_and(|mut found| found.next().is_some());
+                    report.hint(match has_files {
+                        true => format!("did you mean `{other}`?"),
+                        false => format!("did you mean the folder `{near}`?"),
+                    })
+                }
                 None => report,
             };
         }
