@@ -440,7 +440,7 @@ fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
 mod tests {
     use super::*;
     use arrow::array::cast::AsArray;
-    use arrow::array::types::{Date32Type, Decimal128Type, Float64Type, Int64Type};
+    use arrow::array::types::{Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type};
     use pelton_query::types;
 
     fn read(data_type: &str, dialect: Dialect, values: &[&str]) -> Result<ArrayRef, Wrong> {
@@ -471,6 +471,26 @@ mod tests {
         assert_eq!(wrong("tinyint", "128"), "an integer from -128 to 127");
         assert_eq!(wrong("bigint", "1.5"), "an integer");
         assert_eq!(wrong("bigint", "\"5\""), "an integer");
+    }
+
+    #[test]
+    fn what_is_not_a_number_stays_so_where_the_type_has_it() {
+        let column = |data_type: &str| ColumnBuilder::new(&types::parse(data_type).unwrap(), Dialect::Request).unwrap();
+        let [mut double, mut single, mut decimal] = ["double", "real", "decimal(12,2)"].map(column);
+        double.push_double(-f64::NAN).unwrap();
+        double.push_single(f32::NAN).unwrap();
+        single.push_single(-f32::NAN).unwrap();
+        decimal.push_double(f64::NAN).unwrap();
+        let double = double.finish();
+        // The log does not tell one from another, so there is one.
+        let bits: Vec<u64> =
+            double.as_primitive::<Float64Type>().values().iter().map(|value| value.to_bits()).collect();
+        assert_eq!((double.null_count(), bits), (0, vec![f64::NAN.to_bits(); 2]));
+        assert_eq!(through_text(&double).as_primitive::<Float64Type>().value(0).to_bits(), f64::NAN.to_bits());
+        let single = single.finish();
+        assert_eq!(single.as_primitive::<Float32Type>().value(0).to_bits(), f32::NAN.to_bits());
+        assert!(decimal.finish().is_null(0));
+        assert!(column("double").push_double(f64::INFINITY).is_err());
     }
 
     #[test]
