@@ -209,7 +209,7 @@ pub(crate) struct Backfill {
     #[arg(long, value_name = "TIME")]
     pub(crate) from: String,
     /// The time before which to end, rounded up to an interval
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, allow_negative_numbers = true, value_name = "TIME")]
     pub(crate) to: String,
     #[command(flatten)]
     pub(crate) answer: Answer,
@@ -251,7 +251,7 @@ pub(crate) struct Query {
     #[arg(value_name = "SQL")]
     pub(crate) sql: String,
     /// Read what was published then: a publication's number, or a time such as `2026-03-01T12:00:00Z`
-    #[arg(long, value_name = "PUBLICATION|TIME")]
+    #[arg(long, allow_negative_numbers = true, value_name = "PUBLICATION|TIME")]
     pub(crate) as_of: Option<String>,
     /// How to write the rows [default: by the ending of --output, else table]
     #[arg(long, value_enum, value_name = "FORMAT")]
@@ -295,7 +295,7 @@ pub(crate) struct Why {
     #[arg(value_name = "NODE")]
     pub(crate) node: String,
     /// How many decisions to show
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
     #[command(flatten)]
     pub(crate) answer: Answer,
@@ -342,7 +342,7 @@ pub(crate) struct Publish {
 #[derive(Debug, Args)]
 pub(crate) struct Rollback {
     /// The publication whose state comes back [default: the one before]
-    #[arg(long, value_name = "PUBLICATION")]
+    #[arg(long, allow_negative_numbers = true, value_name = "PUBLICATION")]
     pub(crate) to: Option<i64>,
     /// List the publications, newest first, and change nothing
     #[arg(long, conflicts_with = "to")]
@@ -364,7 +364,7 @@ pub(crate) struct Gc {
     #[arg(long, value_name = "DURATION", value_parser = duration_us)]
     pub(crate) keep: Option<i64>,
     /// How many publications of each environment are kept whatever their age [default: `retention.publications`]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) keep_publications: Option<u64>,
     #[command(flatten)]
     pub(crate) answer: Answer,
@@ -407,7 +407,7 @@ pub(crate) struct Quarantine {
     #[arg(long, value_name = "RUN")]
     pub(crate) run: Option<String>,
     /// How many rows to show
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) limit: u32,
     /// Write all of the rows to a file, in the format of its ending: `.csv`, `.ndjson`, `.json` or `.parquet`
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["limit", "format"])]

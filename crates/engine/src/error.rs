@@ -1,7 +1,7 @@
 //! The engine's errors in the user's words. Everything that leaves this crate went through here.
 
 use arrow::error::ArrowError;
-use datafusion::common::{DataFusionError, SchemaError, Span};
+use datafusion::common::{Column, DataFusionError, SchemaError, Span};
 use pelton_query::QueryError;
 use sqlparser::parser::ParserError;
 use std::collections::HashSet;
@@ -38,7 +38,7 @@ fn translate_at(error: DataFusionError, at: At) -> QueryError {
         DataFusionError::SchemaError(error, _) => schema(*error, at),
         DataFusionError::SQL(error, _) => syntax(&error),
         DataFusionError::ArrowError(error, _) => arrow(*error, at),
-        DataFusionError::ParquetError(error) => QueryError::Damaged { message: clean(&error.to_string()) },
+        DataFusionError::ParquetError(error) => unreadable(&error.to_string()),
         DataFusionError::ObjectStore(error) => storage(&error),
         DataFusionError::IoError(error) => io(&error),
         DataFusionError::ResourcesExhausted(message) => exhausted(&message),
@@ -74,6 +74,9 @@ fn schema(error: SchemaError, at: At) -> QueryError {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let table = field.relation.as_ref().map(|table| table.table().to_string());
+            if let Some(message) = table.as_ref().and_then(|table| no_table(table, &valid_fields)) {
+                return QueryError::Type { message, at: at.or_else(|| field.spans.first().and_then(place)) };
+            }
             let at = at.or_else(|| field.spans.first().and_then(place));
             let mut known: Vec<String> = valid_fields
                 .iter()
@@ -82,11 +85,6 @@ fn schema(error: SchemaError, at: At) -> QueryError {
                 .collect();
             let mut met = HashSet::new();
             known.retain(|name| met.insert(name.clone()));
-            // A qualifier that no table has is a mistake in the qualifier, so all columns are shown.
-            let table = if known.is_empty() { None } else { table };
-            if known.is_empty() {
-                known = valid_fields.iter().map(|valid| valid.name.clone()).collect();
-            }
             QueryError::UnknownColumn { name: field.name.clone(), table, known, at }
         }
         SchemaError::AmbiguousReference { field } => QueryError::Type {
@@ -99,6 +97,18 @@ fn schema(error: SchemaError, at: At) -> QueryError {
     }
 }
 
+/// Of a qualifier that none of the tables has, which ones there are.
+fn no_table(qualifier: &str, columns: &[Column]) -> Option<String> {
+    let mut names: Vec<&str> = columns.iter().filter_map(|column| Some(column.relation.as_ref()?.table())).collect();
+    let mut met = HashSet::new();
+    names.retain(|name| met.insert(*name));
+    if names.is_empty() || names.contains(&qualifier) {
+        return None;
+    }
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    Some(format!("no table is called `{qualifier}` here; there is {}", names.join(", ")))
+}
+
 fn arrow(error: ArrowError, at: At) -> QueryError {
     match error {
         ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
@@ -107,7 +117,7 @@ fn arrow(error: ArrowError, at: At) -> QueryError {
         },
         ArrowError::DivideByZero => QueryError::Value { message: "division by zero; write `x / nullif(y, 0)`".into() },
         ArrowError::IoError(_, error) => io(&error),
-        ArrowError::ParquetError(message) => QueryError::Damaged { message: clean(&message) },
+        ArrowError::ParquetError(message) => unreadable(&message),
         ArrowError::SchemaError(message) => QueryError::Type { message: clean(&message), at },
         ArrowError::NotYetImplemented(message) => unsupported(&message),
         other => QueryError::Value { message: clean(&other.to_string()) },
@@ -151,6 +161,9 @@ fn by_text(text: &str, at: At) -> QueryError {
         .trim_start_matches("Execution error: ");
     if let Some(rest) = text.strip_prefix("Invalid function '") {
         let (name, rest) = rest.split_once('\'').unwrap_or((rest, ""));
+        if OVER_A_WINDOW.contains(&name) {
+            return QueryError::Type { message: format!("`{name}` needs a window: `{name}(...) over (...)`"), at };
+        }
         let suggestion = rest.split_once("Did you mean '").and_then(|(_, rest)| rest.split_once('\''));
         let suggestion =
             suggestion.and_then(|(word, _)| pelton_base::suggest::did_you_mean(name, [word])).map(str::to_string);
@@ -161,7 +174,7 @@ fn by_text(text: &str, at: At) -> QueryError {
         let reason = reason.split(" No function matches").next().unwrap_or_default();
         return QueryError::Type { message: clean(reason), at };
     }
-    if let Some(message) = refused_arguments(text).or_else(|| same_name(text)) {
+    if let Some(message) = refused_arguments(text).or_else(|| no_signature(text)).or_else(|| same_name(text)) {
         return QueryError::Type { message, at };
     }
     if text.contains("No space left") {
@@ -174,8 +187,8 @@ fn by_text(text: &str, at: At) -> QueryError {
     if text.contains("not found") && text.contains("Object at location") {
         return QueryError::Damaged { message: clean(text) };
     }
-    if text.contains("Parquet error") || text.contains("Parquet file") {
-        return QueryError::Damaged { message: clean(text) };
+    if text.contains(OF_A_CONDITION) || text.contains("Parquet error") || text.contains("Parquet file") {
+        return unreadable(text);
     }
     if ["This feature is not implemented", "not supported", "does not support"]
         .iter()
@@ -184,6 +197,55 @@ fn by_text(text: &str, at: At) -> QueryError {
         return unsupported(text);
     }
     QueryError::Type { message: without_structures(&clean(text)), at }
+}
+
+/// What stands before an error of a condition that the reader of a file applies to its rows.
+const OF_A_CONDITION: &str = "Error evaluating filter predicate: ";
+
+/// What the reader of a file says: the file is damaged, or a condition that it applies to the rows has failed. Of that it gives the
+/// structure of the error, in which the first text is the message: `ArrowError(CastError("Cannot cast ..."), None)`.
+fn unreadable(text: &str) -> QueryError {
+    let Some((_, error)) = text.split_once(OF_A_CONDITION) else { return QueryError::Damaged { message: clean(text) } };
+    if error.starts_with("ArrowError(DivideByZero") {
+        return arrow(ArrowError::DivideByZero, None);
+    }
+    let mut message = String::new();
+    let mut chars = error.chars().skip_while(|c| *c != '"').skip(1);
+    while let Some(c) = chars.next().filter(|c| *c != '"') {
+        match c {
+            '\\' => message.extend(chars.next().map(|c| if c == 'n' { '\n' } else { c })),
+            c => message.push(c),
+        }
+    }
+    match error.starts_with("ResourcesExhausted") {
+        true => exhausted(&message),
+        false => QueryError::Value { message: clean(&message) },
+    }
+}
+
+/// Functions that are called over a window only.
+const OVER_A_WINDOW: [&str; 11] = [
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "ntile",
+    "lag",
+    "lead",
+    "first_value",
+    "last_value",
+    "nth_value",
+];
+
+/// An argument that no signature of a function takes: `Function 'sum' failed to match any signature, errors: ... Function 'sum' requires
+/// Decimal, but received String (DataType: Utf8).,Error ...`.
+fn no_signature(text: &str) -> Option<String> {
+    let (before, errors) = text.split_once("' failed to match any signature")?;
+    let name = before.rsplit('\'').next()?;
+    let (_, given) = errors.split_once("(DataType: ")?;
+    let (given, _) = given.split_once(").")?;
+    Some(format!("`{name}` does not take {}", clean(given)))
 }
 
 /// What the engine cannot run. It prints its own structures, which say nothing to who wrote the SQL.
@@ -306,7 +368,7 @@ fn clean(text: &str) -> String {
         text = rest.to_string();
     }
     for (theirs, ours) in TYPES {
-        text = text.replace(theirs, ours);
+        text = text.replace(&format!("{theirs}Array"), ours).replace(theirs, ours);
     }
     let text = text.replace("DataFusion", "the engine");
     let text = text.trim_end_matches('.');
@@ -360,6 +422,26 @@ mod tests {
         );
         assert_eq!(planned("Physical plan does not support logical expression Exists(Exists { x })"), CORRELATED);
         assert_eq!(planned("cannot compare struct<a int> (a row)"), "cannot compare struct<a int> (a row)");
+    }
+
+    #[test]
+    fn a_condition_that_fails_in_the_reader_of_a_file_is_no_damage() {
+        let of = |error: DataFusionError| {
+            let text = format!("Arrow: Compute error: {OF_A_CONDITION}{error:?}");
+            translate(DataFusionError::ParquetError(Box::new(parquet::errors::ParquetError::ArrowError(text))))
+        };
+        let cast = ArrowError::CastError("Cannot cast string 'a \"b\"' to value of Int64 type".into());
+        let error = of(DataFusionError::ArrowError(Box::new(cast), None));
+        assert!(matches!(error, QueryError::Value { .. }));
+        assert_eq!(error.to_string(), "cannot cast string 'a \"b\"' to value of bigint type");
+        let error = of(DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None));
+        assert_eq!(error.to_string(), "division by zero; write `x / nullif(y, 0)`");
+        let memory = DataFusionError::ResourcesExhausted("Failed to allocate for HashJoinInput".into());
+        assert!(matches!(of(memory), QueryError::Memory { .. }));
+        let ours = DataFusionError::External(Box::new(QueryError::Value { message: "5 is too large".into() }));
+        assert_eq!(of(ours).to_string(), "5 is too large");
+        let damage = parquet::errors::ParquetError::General("Invalid thrift".into());
+        assert!(matches!(translate(DataFusionError::ParquetError(Box::new(damage))), QueryError::Damaged { .. }));
     }
 
     #[test]

@@ -83,7 +83,8 @@ impl VisitorMut for Additions<'_> {
         if name.to_string().to_lowercase() != "predict" {
             return ControlFlow::Continue(());
         }
-        let names: Vec<String> = args.args.iter().filter_map(name_of).collect();
+        let names: Option<Vec<String>> = args.args.iter().map(name_of).collect();
+        let names = names.unwrap_or_default();
         let [model, table] = names.as_slice() else {
             return unsupported("predict takes a model and a table: predict(model, table)");
         };

@@ -232,6 +232,12 @@ fn empty(pattern: &str, root: &Path, node: &Node) -> Report {
         folder = next;
         shown = if shown.is_empty() { (*part).to_string() } else { format!("{shown}/{part}") };
     }
+    if folder.join(parts.last().copied().unwrap_or_default()).is_dir() {
+        let pattern = pattern.trim_end_matches('/');
+        return report
+            .note(format!("`{pattern}` is a folder"))
+            .hint(format!("`path = \"{pattern}/*\"` names its files"));
+    }
     let shown = if shown.is_empty() { "the project's folder".to_string() } else { format!("folder `{shown}`") };
     let files = names(&folder, |path| path.is_file());
     if files.is_empty() {

@@ -56,7 +56,7 @@ impl Lines {
         }
         if first == Some(&b'[') {
             let report = unreadable(file, format!("`{}` is one JSON array, not one object a line", file.path));
-            return Err(report.hint(format!("jq -c '.[]' {0} > {0}l", file.path)).into());
+            return Err(report.hint(format!("jq -c '.[]' {0} > {0}.new && mv {0}.new {0}", file.path)).into());
         }
         if has_returns_alone(head) {
             lines.line_end = b'\r';

@@ -5,7 +5,7 @@
 //! class only) is NaN, and left out by [`evaluate`].
 
 use crate::error::LearnError;
-use crate::fit::Task;
+use crate::fit::{Task, TaskKind};
 use crate::model::Prediction;
 use crate::target;
 use arrow::array::ArrayRef;
@@ -55,6 +55,7 @@ pub fn evaluate(prediction: &Prediction, target: &ArrayRef) -> Result<BTreeMap<S
     }
     let values: Vec<(&str, f64)> = match prediction.classes() {
         None => {
+            target::check_type(target, TaskKind::Regression)?;
             let target = target::numbers(target)?;
             let score = prediction.score();
             vec![

@@ -194,9 +194,7 @@ pub(crate) enum Target {
 impl Target {
     /// Reads the target; fails with all mistakes that can be told apart.
     pub(crate) fn read(array: &ArrayRef, part: &[Part], train: &[u32], task: TaskKind) -> Result<Self, LearnError> {
-        if !fits(array.data_type(), task) {
-            return Err(LearnError::TargetType { data_type: type_name(array.data_type()), task });
-        }
+        check_type(array, task)?;
         let array = plain(array);
         let target = match task {
             TaskKind::Regression => Target::Numbers(numbers(&array)?),
@@ -224,7 +222,15 @@ impl Target {
     }
 }
 
-/// The numbers of a target column; fails when one is missing or not finite.
+/// Fails when a target's type does not fit the task.
+pub(crate) fn check_type(array: &ArrayRef, task: TaskKind) -> Result<(), LearnError> {
+    match fits(array.data_type(), task) {
+        true => Ok(()),
+        false => Err(LearnError::TargetType { data_type: type_name(array.data_type()), task }),
+    }
+}
+
+/// The numbers of a target column of a type that fits; fails when one is missing or not finite.
 pub(crate) fn numbers(array: &ArrayRef) -> Result<Vec<f64>, LearnError> {
     let array = plain(array);
     let mut values = Vec::with_capacity(array.len());

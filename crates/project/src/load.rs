@@ -50,6 +50,7 @@ fn settings(root: &Path, files: &dyn FileSource) -> Result<(Settings, Vec<Report
 pub fn load_with(root: &Path, files: &dyn FileSource) -> Result<Project, Reports> {
     let (settings, mut reports) = settings(root, files)?;
     let mut drafts = Drafts::default();
+    let mut has_all = true;
     for folder in [SOURCES, TABLES, MODELS] {
         match files.list(folder.name, folder.extension) {
             Ok(paths) => {
@@ -57,8 +58,15 @@ pub fn load_with(root: &Path, files: &dyn FileSource) -> Result<Project, Reports
                 let read = parallel::map(&paths, 0, |path| Read::of(&folder, path, files));
                 paths.into_iter().zip(read).for_each(|(path, read)| drafts.add(&folder, path, read, &mut reports));
             }
-            Err(report) => reports.push(report),
+            Err(report) => {
+                reports.push(report);
+                has_all = false;
+            }
         }
+    }
+    // Of the files of a folder that cannot be listed nothing is known, and they are not missing.
+    if !has_all {
+        return Err(Reports(reports));
     }
     let (nodes, mentions) = drafts.link(&mut reports);
     let order = graph::order(&nodes).unwrap_or_else(|cycles| {

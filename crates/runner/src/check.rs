@@ -2,7 +2,7 @@
 
 use crate::known::KnownTypes;
 use crate::source_columns::{self, Recorded, Untyped};
-use crate::{increment, lineage, unit_tests};
+use crate::{column_names, increment, lineage, unit_tests};
 use pelton_base::{Digest, NodeName, Report, Reports, Severity, parallel};
 use pelton_features::{FeatureTable, ResolvedUse};
 use pelton_project::{Body, Build, Check, Model, Node, Project, Select, UnitTests};
@@ -363,7 +363,11 @@ impl Typing<'_> {
         if !is_known {
             self.checks(node, &typed.schema, &mut said);
             let names = typed.schema.fields().iter().map(|field| field.name());
-            names.filter_map(|name| unreadable_name(node, name)).for_each(|warning| said.push(warning));
+            names.filter_map(|name| column_names::unreadable(node, name)).for_each(|warning| said.push(warning));
+            said.extend(column_names::twins(node, &typed.schema));
+            if let Some(model) = &typed.model {
+                said.extend(column_names::answers(node, asked_with(&model.columns), &model.columns.answer));
+            }
             if let Some(key) = key.filter(|_| said.0.is_empty()) {
                 self.known.put(key, &typed.schema, &typed.volatile);
             }
@@ -663,19 +667,6 @@ impl Scorer for Asked {
         Ok(new_null_array(&DataType::Boolean, inputs.first().map_or(0, |column| column.len())))
     }
 }
-
-/// A warning of a table's column whose name Delta Lake allows only with a feature that we do not write, because older readers lack it.
-fn unreadable_name(node: &Node, name: &str) -> Option<Report> {
-    if !matches!(node.body, Body::Table(_)) || crate::catalog::is_view(node) || !name.contains(REFUSED_IN_NAMES) {
-        return None;
-    }
-    let message = format!("column `{name}` of `{}` has a name that Spark cannot read", node.name);
-    let report = Report::warning("invalid-name", message).at(node.place());
-    Some(report.note("it refuses names with spaces and any of `,;{}()=`").hint("name the column with AS"))
-}
-
-/// Characters that Spark refuses in a column's name.
-const REFUSED_IN_NAMES: &[char] = &[' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
 
 /// What an endpoint looks up, from the features that a model uses.
 pub(crate) fn lookups(uses: &[ResolvedUse]) -> Vec<Lookup> {

@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use arrow::datatypes::SchemaRef;
 
 /// Raised when typing finds other mistakes or other types than before.
-const FORMAT: &str = concat!("types 2 of pelton ", env!("CARGO_PKG_VERSION"));
+const FORMAT: &str = concat!("types 3 of pelton ", env!("CARGO_PKG_VERSION"));
 
 /// What is kept of a table that was typed without anything to say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -16,6 +16,7 @@ mod catalog;
 mod check;
 mod checks;
 mod clock;
+mod column_names;
 mod context;
 mod data_file;
 mod diff;

@@ -111,6 +111,7 @@ fn report<'a>(
     error: &QueryError,
 ) -> Report {
     let (error, asks) = lacks(text, error);
+    let error = crate::column_names::of_predict(text, &error).unwrap_or(error);
     let report = error.report("the query");
     let report = match &error {
         QueryError::UnknownColumn { .. } if asks.is_some() => {

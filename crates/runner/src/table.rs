@@ -113,6 +113,8 @@ pub(crate) async fn build(
 
 /// The report of a mistake in a node's SELECT, with the word at its place underlined.
 pub(crate) fn select_report(node: &Node, error: &QueryError) -> Report {
+    let of_predict = node.select().and_then(|select| crate::column_names::of_predict(&select.sql, error));
+    let error = of_predict.as_ref().unwrap_or(error);
     let report = error.report(&format!("{} `{}`", node.kind(), node.name));
     let Some((line, column)) = error.at() else { return report.at(node.place()) };
     let mut place = node.place_in_select(line, column, 1);

@@ -223,8 +223,17 @@ impl Pipeline {
         let inputs = new_batch(Arc::clone(&self.inputs), columns, rows)?;
         let key = &self.request[self.request_width..];
         let key = batch_of(key, request.columns()[self.request_width..].to_vec(), rows)?;
-        let (derived, output) = self.rescore(&inputs)?;
+        let (derived, output) = self.rescore(&inputs).map_err(|report| self.of_row(&inputs, report))?;
         Ok(Scored { inputs, key, found, derived, output })
+    }
+
+    /// The report with the first row that it is about, when a row by itself fails too.
+    fn of_row(&self, inputs: &RecordBatch, report: Report) -> Report {
+        let alone = |row: usize| Some((row, self.rescore(&inputs.slice(row, 1)).err()?));
+        match (0..inputs.num_rows()).find_map(alone) {
+            Some((row, alone)) => Report { message: format!("row {row}: {}", alone.message), ..alone },
+            None => report,
+        }
     }
 
     /// Derived columns and model alone, on rows of [`Pipeline::inputs`]: the derived columns and the prediction.

@@ -174,7 +174,7 @@ pub(crate) fn suggestion(
         && additive.iter().all(|name| only_grows(project, name))
     {
         return Some(format!(
-            "it is a sum over the rows of {}: with `build = \"append\"`, only new rows are built{}",
+            "each row of {} only adds to it: with `build = \"append\"`, only new rows are built{}",
             listed(additive),
             unless(locality.inputs.difference(additive).collect())
         ));
