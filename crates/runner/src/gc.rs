@@ -8,7 +8,6 @@
 use crate::context::{Context, reports};
 use crate::refusal::{self, By};
 use crate::retry;
-use futures::executor::block_on;
 use pelton_base::fail::{self, Point};
 use pelton_base::{Digest, NodeName, Report, Reports, RunId, VersionId, format_time_us, thousands};
 use pelton_serve::{abandoned_segments, hold_drain, logged_versions, predictions_table};
@@ -332,7 +331,7 @@ impl Files<'_> {
             return Ok(HashSet::new());
         }
         // The engine only reads a log here; nothing else waits on this thread.
-        let files = block_on(self.ctx.engine.files(&self.ctx.warehouse.table(node), None));
+        let files = pelton_store::wait(self.ctx.engine.files(&self.ctx.warehouse.table(node), None));
         let files = files.map_err(|error| error.report(&format!("the Delta log of `{node}`")))?;
         Ok(files.map(|files| files.files.into_iter().map(|file| file.path).collect()).unwrap_or_default())
     }

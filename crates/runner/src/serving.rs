@@ -335,8 +335,7 @@ fn predict_sql(
 /// Adds `pelton.predictions`, when anything was ever predicted.
 pub(crate) fn bind_predictions(ctx: &Context, catalog: &mut Catalog) -> Result<(), Report> {
     let place = pelton_serve::predictions_table(&ctx.warehouse);
-    let found =
-        futures::executor::block_on(ctx.engine.files(&place, None)).map_err(|error| error.report("predictions"))?;
+    let found = pelton_store::wait(ctx.engine.files(&place, None)).map_err(|error| error.report("predictions"))?;
     let relation = match found {
         Some(found) => Relation::Files { schema: found.schema, folder: place.0.clone(), files: Arc::new(found.files) },
         None => Relation::Batches(pelton_serve::predictions_schema(), Vec::new()),

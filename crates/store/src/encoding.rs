@@ -35,6 +35,11 @@ pub(crate) fn properties(first: &RecordBatch, row_group_rows: usize) -> WriterPr
             let path = ColumnPath::new(vec![field.name().clone()]);
             properties = properties.set_column_dictionary_enabled(path, false);
         }
+        // A range leaves NaN out, which readers take for the greatest: a file that has it would be passed over where it is asked for.
+        if field.data_type().is_floating() {
+            let path = ColumnPath::new(vec![field.name().clone()]);
+            properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
+        }
     }
     properties.build()
 }

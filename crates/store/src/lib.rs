@@ -13,6 +13,7 @@ mod state;
 mod stats;
 mod stored;
 mod system;
+mod wait;
 mod warehouse;
 
 pub use artifacts::Artifacts;
@@ -26,6 +27,7 @@ pub use state::{
 };
 pub use stored::{quarantine_schema, stored_schema, to_stored};
 pub use system::{SYSTEM_TABLES, system_table_schema};
+pub use wait::wait;
 pub use warehouse::{InputKey, Warehouse};
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use crate::encoding::properties;
 use crate::error::StoreError;
 use crate::stats::FileStats;
 use crate::stored::{stored_schema, to_stored};
+use crate::wait::wait;
 use crate::warehouse::Warehouse;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
-use futures::executor::block_on;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
@@ -184,7 +184,7 @@ impl StageWriter {
         let bytes = open.writer.into_inner().map_err(|error| StoreError::caused(action(), &error))?;
         let size = bytes.len() as u64;
         StoreError::at(Point::StageFile, action)?;
-        block_on(self.store.put(&self.object(&name), Bytes::from(bytes).into()))
+        wait(self.store.put(&self.object(&name), Bytes::from(bytes).into()))
             .map_err(|error| StoreError::caused(action(), &error))?;
         let rows_digest = self.options.digests.then(|| self.digest.rows_sum().minus(open.before));
         let stats = Some(open.stats.json());
@@ -212,7 +212,7 @@ impl StageWriter {
     fn delete(&mut self) -> Result<(), StoreError> {
         self.open = None;
         for file in std::mem::take(&mut self.files) {
-            match block_on(self.store.delete(&self.object(&file.path))) {
+            match wait(self.store.delete(&self.object(&file.path))) {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => {
                     return Err(StoreError::caused(format!("delete `{}/{}`", self.folder, file.path), &error));
@@ -356,8 +356,8 @@ mod tests {
         let error = stage.write(&rows).unwrap_err();
         assert!(matches!(error, StoreError::DiskFull { .. }), "{error:?}");
         assert_eq!(error.report().code, "disk-full");
-        assert_eq!(block_on(store.list(None).count()), 2);
+        assert_eq!(wait(store.list(None).count()), 2);
         drop(stage);
-        assert_eq!(block_on(store.list(None).count()), 0);
+        assert_eq!(wait(store.list(None).count()), 0);
     }
 }

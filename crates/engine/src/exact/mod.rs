@@ -3,10 +3,11 @@
 //! Addition of floating point numbers is not associative, so an ordinary sum depends on how rows are spread over files, batches and threads.
 //! A table with such a column would get another digest on a machine with more cores, after a spill, or when it is built incrementally. These
 //! aggregates take the place of DataFusion's for doubles: the sum is exact and rounded once (`total`, `sum`), so it is a function of the values.
-//! A sum of whole numbers or decimals that does not fit its type is an error (`whole`). Other types are passed on to DataFusion's own.
+//! A sum of whole numbers or decimals that does not fit its type is an error (`whole`). `min` and `max` have the order of a sort (`extreme`). Other types are passed on to DataFusion's own.
 
 mod accumulate;
 mod distinct;
+mod extreme;
 mod pair;
 mod single;
 mod sum;
@@ -26,6 +27,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 use distinct::Distinct;
+use extreme::Extreme;
 use pair::{Pair, Pairs};
 use single::{Column, Single};
 use std::sync::Arc;
@@ -69,6 +71,8 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
     for inner in found {
         if let Some(kind) = Kind::of(inner.name()) {
             state.register_udaf(Arc::new(AggregateUDF::new_from_impl(Exact { inner, kind })))?;
+        } else if let Some(extreme) = Extreme::of(&inner) {
+            state.register_udaf(Arc::new(AggregateUDF::new_from_impl(extreme)))?;
         }
     }
     Ok(())

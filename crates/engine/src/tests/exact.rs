@@ -162,3 +162,23 @@ async fn groups_of_one_row_each_that_are_passed_on_unaggregated_are_the_same() {
     }
     assert_eq!(key, KEYS);
 }
+
+#[tokio::test]
+async fn not_a_number_is_the_greatest_wherever_it_stands() {
+    let engine = engine();
+    for values in [[-5.0, f64::NAN, 3.0], [f64::NAN, -5.0, 3.0], [-5.0, 3.0, f64::NAN]] {
+        let all: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
+        let whole = batch(vec![("g", ints(vec![Some(1); 3])), ("x", all)]);
+        let parts = (0..3).map(|row| whole.slice(row, 1)).collect();
+        let catalog = Catalog::default().with("t", Relation::Batches(whole.schema(), parts));
+        for sql in [
+            "select min(x), max(x), min(cast(x as real)), max(cast(x as real)) from t group by g",
+            "select min(x), max(x), min(cast(x as real)), max(cast(x as real)) from t",
+            "select distinct min(x) over (), max(x) over (), min(cast(x as real)) over (), max(cast(x as real)) over () from t",
+        ] {
+            assert_eq!(text(&engine, &catalog, sql).await, "-5.0|NaN|-5.0|NaN\n", "{values:?}: {sql}");
+        }
+        let of_nulls = "select max(x) filter (where x is null), min(x) filter (where x < -9) from t group by g";
+        assert_eq!(text(&engine, &catalog, of_nulls).await, "|\n");
+    }
+}

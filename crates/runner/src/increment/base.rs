@@ -11,6 +11,8 @@ use pelton_store::VersionRecord;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Field};
+
 /// How many versions of an input are looked at, back from the one of now, for files that were written together.
 const VERSIONS_MAX: usize = 64;
 
@@ -101,7 +103,11 @@ impl Base {
             };
             if then.digest != now.digest {
                 let files = unpacked(work, &then, &now)?;
-                changed.push(Changed::of(work, &then, &now, &files));
+                let found = Changed::of(work, &then, &now, &files);
+                if let Some(column) = found.unreadable(&then) {
+                    return Err(Stop::Anew(format!("column `{column}` of `{name}` has a narrower type than it had")));
+                }
+                changed.push(found);
             }
         }
         Ok(changed)
@@ -145,6 +151,17 @@ fn by_path(version: &VersionRecord) -> BTreeMap<String, DataFile> {
     version.files.iter().map(|file| (file.path.clone(), file.clone())).collect()
 }
 
+/// Whether every value of a type is one of another type, too.
+fn is_wide_enough(had: &DataType, has: &DataType) -> bool {
+    use DataType::*;
+    match (had, has) {
+        (Int8, Int16 | Int32 | Int64 | Float64) | (Int16, Int32 | Int64 | Float64) | (Int32, Int64 | Float64) => true,
+        (Float32, Float64) => true,
+        (had, Utf8) => !had.is_nested(),
+        (had, has) => had == has,
+    }
+}
+
 /// A table whose rows changed.
 pub(crate) struct Changed {
     pub(crate) name: String,
@@ -168,6 +185,18 @@ impl Changed {
             folder: work.building.ctx.warehouse.table(&now.node).0,
             now: now.clone(),
         }
+    }
+
+    /// A column whose values in rows that are gone may not fit the type that it has now.
+    fn unreadable(&self, then: &VersionRecord) -> Option<String> {
+        if self.removed.is_empty() {
+            return None;
+        }
+        let (had, has) = (then.schema(), self.now.schema());
+        let is_narrower = |field: &&Arc<Field>| {
+            had.field_with_name(field.name()).is_ok_and(|had| !is_wide_enough(had.data_type(), field.data_type()))
+        };
+        has.fields().iter().find(is_narrower).map(|field| field.name().clone())
     }
 
     /// Whether it only got rows.
