@@ -17,7 +17,7 @@ type Suspect = (String, String, Arc<Vec<DataFile>>);
 impl Suspects {
     pub(crate) fn of(catalog: &Catalog) -> Self {
         let files = |(name, relation): (&String, &Relation)| match relation {
-            Relation::Files { folder, files, .. } => Some((name.clone(), folder.clone(), files.clone())),
+            Relation::Files { folder, files, .. } => Some((named(name, folder), folder.clone(), files.clone())),
             _ => None,
         };
         Suspects(Arc::new(catalog.relations.iter().filter_map(files).collect()))
@@ -51,6 +51,12 @@ impl Suspects {
         let names: Vec<String> = self.0.iter().map(|(name, _, _)| format!("`{name}`")).collect();
         QueryError::Damaged { message: format!("a file of {} is not what was written", names.join(" or ")) }
     }
+}
+
+/// The table's name: some files are read under a name of ours, and lie in the folder of their table.
+fn named(name: &str, folder: &str) -> String {
+    let table = folder.trim_end_matches('/').rsplit('/').next().filter(|_| name.starts_with("pelton_"));
+    table.unwrap_or(name).to_string()
 }
 
 /// What is wrong with a Parquet file, as far as its ends tell; an error when the operating system does not let us look.

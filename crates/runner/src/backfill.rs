@@ -86,7 +86,13 @@ pub(crate) async fn build(
     }
     let current = published.map(|head| &head.id);
     match (last, before) {
-        (Some(version), _) if all == built => Ok((Some(version), format!("{built} parts were backfilled"))),
+        (Some(version), _) if all == built => Ok((
+            Some(version),
+            match built {
+                1 => "1 part was backfilled".into(),
+                _ => format!("{built} parts were backfilled"),
+            },
+        )),
         (Some(version), _) => {
             Ok((Some(version), format!("{built} of {all} parts were backfilled, the others were there")))
         }

@@ -391,7 +391,9 @@ impl<'a> Run<'a> {
         match built {
             Ok((None, why)) => (Done::Skipped, why),
             Ok((Some(version), why)) => {
-                let summary = summary(&version, None);
+                // What the version itself says is about its last part.
+                let rows = if version.rows == 1 { "row" } else { "rows" };
+                let summary = format!("{} {rows}, {why}", thousands(version.rows));
                 self.stands_at(version.head());
                 (Done::Built { summary }, why)
             }

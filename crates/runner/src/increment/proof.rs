@@ -147,6 +147,16 @@ fn has(
 
 /// A mistake in the shape's SQL is one of `delete`: everything else in it was written by us over columns that are there.
 fn delete_report(node: &Node, table: &Table, error: &QueryError) -> Report {
+    if let QueryError::UnknownColumn { name, .. } = error
+        && !name.chars().all(|c| c.is_alphanumeric() || c == '_')
+        && table.increment.delete.as_ref().is_none_or(|delete| !delete.value.contains(name.as_str()))
+    {
+        let message = format!("column `{name}` of table `{}` has no name of its own", node.name);
+        let report = Report::error("invalid-name", message).at(node.place());
+        return report
+            .note(format!("a table built `{}` reads its columns by name", table.build.word()))
+            .hint("name it with AS");
+    }
     let place: Place =
         table.increment.delete.as_ref().map_or_else(|| node.place(), |delete| node.place_at(delete.span));
     error.report(&format!("`delete` of table `{}`", node.name)).at(place)

@@ -145,7 +145,10 @@ impl Run<'_> {
         };
         Report::error("no-publication", format!("nothing was published, because {why}"))
             .note(what)
-            .note(format!("{built} versions that this run made or found are kept for the next run"))
+            .note(match built {
+                1 => "1 version that this run made or found is kept for the next run".into(),
+                _ => format!("{built} versions that this run made or found are kept for the next run"),
+            })
             .hint("set `publish = \"healthy\"` in pelton.toml to publish what is healthy")
     }
 

@@ -1,0 +1,5 @@
+/* pelton
+build = "merge"
+key = "g"
+*/
+select g, sum(id) as si from s group by g
