@@ -43,6 +43,8 @@ impl Default for Limits {
 pub struct LocalEngine {
     /// Functions, optimizer and memory pool; every query works on its own copy.
     base: SessionState,
+    /// The same for plans without the places of their columns in the text, which only mistakes have a use for.
+    placeless: SessionState,
 }
 
 impl std::fmt::Debug for LocalEngine {
@@ -93,7 +95,9 @@ impl LocalEngine {
             .build();
         state.register_udf(Arc::new(asof::marker_function())).map_err(error::translate)?;
         exact::register(&mut state).map_err(error::translate)?;
-        Ok(LocalEngine { base: state })
+        let mut placeless = state.clone();
+        placeless.config_mut().options_mut().sql_parser.collect_spans = false;
+        Ok(LocalEngine { base: state, placeless })
     }
 
     /// The logical plan of a SELECT over a catalog, after the analyzer has resolved types and as-of joins, with nothing left open
@@ -120,7 +124,11 @@ fn analyzed(state: &SessionState, bound: &Bound<'_>, catalog: &Catalog, sql: &st
 impl Engine for LocalEngine {
     fn analyze(&self, catalog: &Catalog, sql: &str) -> Result<Typed, QueryError> {
         // Types do not depend on the instant; a state of its own would be a third of the time of typing a small SELECT.
-        let plan = logical_in(&self.base, catalog, sql)?;
+        let plan = match logical_in(&self.placeless, catalog, sql) {
+            Ok(plan) => plan,
+            // Once more, for its place.
+            Err(_) => logical_in(&self.base, catalog, sql)?,
+        };
         Ok(Typed { schema: Arc::new(plan.schema().as_arrow().clone()), volatile: volatile::reasons(&plan)? })
     }
 

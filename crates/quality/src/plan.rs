@@ -192,9 +192,7 @@ impl CheckPlan {
             Rule::Unique(columns) => columns.iter().all(|column| of(column).is_some()),
             Rule::Between(column, low, high) => {
                 let found = of(column);
-                found.is_some_and(|found| found.is_integer() || found.is_floating())
-                    && is_number(low)
-                    && is_number(high)
+                found.is_some_and(|found| found.is_numeric()) && is_number(low) && is_number(high)
             }
             Rule::Accepted(column, values) => of(column) == Some(DataType::Utf8) && values.iter().all(is_text),
             Rule::Length(column, ..) => of(column) == Some(DataType::Utf8),

@@ -329,7 +329,7 @@ struct Typing<'a> {
     warehouse: Option<&'a Warehouse>,
     known: &'a KnownTypes,
     features: BTreeMap<NodeName, FeatureTable>,
-    /// A digest of everything that the typing of a reader sees of each node.
+    /// A digest of everything that the typing of a reader sees of each node, by which types are known to the next command.
     shapes: BTreeMap<NodeName, Digest>,
     types: Types,
 }
@@ -347,7 +347,7 @@ impl Typing<'_> {
     /// Types a node over the types of what it reads. One whose checks are wrong has types nevertheless.
     fn node(&self, node: &Node) -> Result<(TypedNode, Reports), Untyped> {
         let mut said = Reports::default();
-        let key = matches!(node.body, Body::Table(_)).then(|| self.key(node));
+        let key = (self.known.is_kept() && matches!(node.body, Body::Table(_))).then(|| self.key(node));
         let known = key.and_then(|key| self.known.get(key));
         let is_known = known.is_some();
         let mut typed = match (&node.body, known) {
@@ -378,19 +378,14 @@ impl Typing<'_> {
     /// Makes a node's types known to its readers.
     fn take(&mut self, node: &Node, typed: TypedNode) {
         let name = &node.name;
-        let mut shape = vec![shape_of(typed.schema.fields().iter().map(AsRef::as_ref))];
+        let passed_on = self.passed_on(node, &typed.volatile);
+        if self.known.is_kept() {
+            let shape = self.shape(node, &typed, &passed_on);
+            self.shapes.insert(name.clone(), shape);
+        }
         if let Some(model) = typed.model {
-            shape.push(shape_of(&model.columns.answer));
-            shape.push(shape_of(asked_with(&model.columns)));
             self.types.models.insert(name.clone(), model);
         }
-        if let Some(select) = node.select().filter(|_| crate::catalog::is_view(node)) {
-            shape.push(select.normal.clone());
-            shape.extend(node.reads.iter().filter_map(|(parent, _)| Some(self.shapes.get(parent)?.to_string())));
-        }
-        let passed_on = self.passed_on(node, &typed.volatile);
-        shape.extend(passed_on.iter().cloned());
-        self.shapes.insert(name.clone(), Digest::of_parts(shape.iter().map(String::as_str)));
         if let Some(feature) = typed.feature {
             self.features.insert(name.clone(), feature);
         }
@@ -402,6 +397,21 @@ impl Typing<'_> {
             self.types.volatile.insert(name.clone(), volatile);
         }
         self.types.schemas.insert(name.clone(), typed.schema);
+    }
+
+    /// A digest of everything that the typing of a node's readers sees of it.
+    fn shape(&self, node: &Node, typed: &TypedNode, passed_on: &[String]) -> Digest {
+        let mut shape = vec![shape_of(typed.schema.fields().iter().map(AsRef::as_ref))];
+        if let Some(model) = &typed.model {
+            shape.push(shape_of(&model.columns.answer));
+            shape.push(shape_of(asked_with(&model.columns)));
+        }
+        if let Some(select) = node.select().filter(|_| crate::catalog::is_view(node)) {
+            shape.push(select.normal.clone());
+            shape.extend(node.reads.iter().filter_map(|(parent, _)| Some(self.shapes.get(parent)?.to_string())));
+        }
+        shape.extend(passed_on.iter().cloned());
+        Digest::of_parts(shape.iter().map(String::as_str))
     }
 
     /// What makes a node's rows depend on more than its inputs: its own SELECT, and what it reads in place.

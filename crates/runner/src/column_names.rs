@@ -22,11 +22,12 @@ pub(crate) fn unreadable(node: &Node, name: &str) -> Option<Report> {
 /// What is wrong with columns whose names differ in case alone, which a table at rest does not tell apart.
 pub(crate) fn twins(node: &Node, schema: &Schema) -> Reports {
     let mut reports = Reports::default();
-    if matches!(node.body, Body::Source(_)) {
+    let names = || schema.fields().iter().map(|field| field.name());
+    if matches!(node.body, Body::Source(_)) || !names().any(|name| name.contains(char::is_uppercase)) {
         return reports;
     }
     let mut by_lower: BTreeMap<String, &str> = BTreeMap::new();
-    for name in schema.fields().iter().map(|field| field.name()) {
+    for name in names() {
         if let Some(other) = by_lower.insert(name.to_lowercase(), name).filter(|other| other != name) {
             let message =
                 format!("columns `{other}` and `{name}` of {} `{}` differ in case alone", node.kind(), node.name);

@@ -46,6 +46,11 @@ impl KnownTypes {
         KnownTypes { file: Some(file), before, now: Mutex::default() }
     }
 
+    /// Whether anything is known or kept.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// The columns of a table, and what makes its SELECT depend on more than its inputs.
     pub(crate) fn get(&self, key: Digest) -> Option<(SchemaRef, Vec<String>)> {
         let kept = self.before.get(&key)?;
@@ -54,7 +59,7 @@ impl KnownTypes {
     }
 
     pub(crate) fn put(&self, key: Digest, schema: &SchemaRef, volatile: &[String]) {
-        if self.file.is_some() {
+        if self.is_kept() {
             let kept = Kept { columns: ColumnType::of(schema), volatile: volatile.to_vec() };
             self.now.lock().unwrap_or_else(PoisonError::into_inner).insert(key, kept);
         }

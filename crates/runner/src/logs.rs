@@ -33,13 +33,19 @@ pub(crate) async fn show(ctx: &Context, run: &RunId, tell: Option<&Handle>) -> R
     for head in &heads {
         let mut attempts = Attempts::at(ctx, Some(&head.node));
         loop {
-            let Err(mistake) = commit(ctx, run, &head.node, &head.id).await else { break };
+            let Err(mut mistake) = commit(ctx, run, &head.node, &head.id).await else { break };
             let Some(again) = attempts.after(std::slice::from_ref(&mistake)) else {
                 let kept = format!(
                     "the publication stands; other programs still read the version of `{}` before it",
                     head.node
                 );
-                shown.said.push(mistake.note(kept).note("the next run writes its Delta log"));
+                mistake.notes.retain(|note| note != "nothing was changed");
+                let mistake = mistake.note(kept);
+                // A log that cannot be read cannot be added to either; what mends it, the report says already.
+                shown.said.push(match mistake.code {
+                    "damaged-table" => mistake,
+                    _ => mistake.note("the next run writes its Delta log"),
+                });
                 break;
             };
             if let Some(tell) = tell {

@@ -196,7 +196,8 @@ fn a_prediction_of_the_command_line_is_a_row_when_the_command_ends() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stdout(&output).contains("\"receipt\""), "{}", stdout(&output));
     assert!(stderr(&output).starts_with("warning[storage-failed]: "), "{}", stderr(&output));
-    assert_eq!(counted(), "n,receipts\n7,7\n");
+    // Until somebody asks.
+    assert_eq!(counted(), "n,receipts\n8,8\n");
     assert!(predict().status.success());
     assert_eq!(counted(), "n,receipts\n9,9\n");
 }
