@@ -70,6 +70,9 @@ impl<'a> Bound<'a> {
         open: &[(Option<String>, Statement)],
         itself: Option<&str>,
     ) -> Option<(String, String)> {
+        if !self.catalog.relations.values().any(|relation| matches!(relation, Relation::View(_))) {
+            return None;
+        }
         let made = self.made.lock().expect("no planning panics while it holds the lock");
         let is_open = |view: &str| itself == Some(view) || open.iter().any(|(name, _)| name.as_deref() == Some(view));
         let found = sqlparser::ast::visit_relations(statement, |name| {

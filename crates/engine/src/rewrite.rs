@@ -26,14 +26,25 @@ pub(crate) fn parse(text: &str, predicts: &BTreeMap<String, Predict>) -> Result<
         (None, _) => return Err(QueryError::Syntax { message: "there is no SELECT".into(), at: None }),
         _ => return Err(QueryError::Syntax { message: "only a single SELECT can be run".into(), at: None }),
     };
-    let mut additions = Additions { predicts };
     if let Statement::Query(query) = &mut statement {
         name_columns(&mut query.body);
     }
-    match statement.visit(&mut additions) {
+    if !may_have_additions(text) {
+        return Ok(statement);
+    }
+    match statement.visit(&mut Additions { predicts }) {
         ControlFlow::Continue(()) => Ok(statement),
         ControlFlow::Break(error) => Err(error),
     }
+}
+
+/// Whether a text has a word of what is ours; most have none, and need not be walked through.
+fn may_have_additions(text: &str) -> bool {
+    const WORDS: [&[u8]; 3] = [b"asof", b"predict", b"sample"];
+    let bytes = text.as_bytes();
+    let begins =
+        |at: usize, word: &[u8]| bytes.get(at..at + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word));
+    (0..bytes.len()).any(|at| WORDS.iter().any(|word| begins(at, word)))
 }
 
 /// Gives a column without a name its text as its name: the planner's own has the planner's words, such as `Int64(1)`.

@@ -149,13 +149,9 @@ impl CheckPlan {
     /// Lets the engine type every check; `catalog` has `staged` and every table that checks may read, typed is enough.
     pub fn verify(&self, engine: &dyn Engine, catalog: &Catalog) -> Result<(), Reports> {
         let mut reports = Reports::default();
-        let together = [self.are_boolean(engine, catalog, true), self.are_boolean(engine, catalog, false)];
+        let together = self.are_boolean(engine, catalog);
         for item in &self.items {
-            let is_boolean = match item.form {
-                Form::Rows { .. } => together[0],
-                Form::Table { .. } => together[1],
-                _ => false,
-            };
+            let is_boolean = together && matches!(item.form, Form::Rows { .. } | Form::Table { .. });
             if is_boolean || self.is_plain(item, catalog) {
                 continue;
             }
@@ -206,18 +202,22 @@ impl CheckPlan {
         }
     }
 
-    /// Whether all rules about rows, or all about the table, are true or false: asked in one SELECT, because planning one for each
-    /// is most of the time of checking a project. When one of them is not, each is asked by itself.
-    fn are_boolean(&self, engine: &dyn Engine, catalog: &Catalog, of_rows: bool) -> bool {
-        let is_meant =
-            |item: &&Item| of_rows == matches!(item.form, Form::Rows { .. }) && !self.is_plain(item, catalog);
-        let expressions: Vec<String> = self.items.iter().filter(is_meant).filter_map(boolean).collect();
-        let named = expressions.iter().enumerate().map(|(i, expression)| format!("({expression}) as \"c{i}\""));
-        let select = format!("select {} from {}", named.collect::<Vec<_>>().join(", "), self.from());
+    /// Whether all rules that are not plain are true or false, asked at once; each by itself when they are not.
+    fn are_boolean(&self, engine: &dyn Engine, catalog: &Catalog) -> bool {
+        let mut columns = Vec::new();
+        for item in self.items.iter().filter(|item| !self.is_plain(item, catalog)) {
+            let at = columns.len();
+            match (boolean(item), &item.form) {
+                // It takes nothing but true and false.
+                (Some(of_row), Form::Rows { .. }) => columns.push(format!("bool_and({of_row}) as \"c{at}\"")),
+                (Some(of_table), _) => columns.push(format!("({of_table}) as \"c{at}\"")),
+                (None, _) => {}
+            }
+        }
         let is_boolean = |data_type: &DataType| matches!(data_type, DataType::Boolean | DataType::Null);
-        expressions.len() > 1
+        columns.len() > 1
             && engine
-                .analyze(catalog, &select)
+                .analyze(catalog, &format!("select {} from {}", columns.join(", "), self.from()))
                 .is_ok_and(|typed| typed.schema.fields().iter().all(|field| is_boolean(field.data_type())))
     }
 
