@@ -370,7 +370,10 @@ fn integer(json: &str, low: i64, high: i64) -> Result<i64, Wrong> {
     };
     match json.parse::<i64>().ok().or_else(written_as_float) {
         Some(value) if (low..=high).contains(&value) => Ok(value),
-        _ if (low, high) == (i64::MIN, i64::MAX) => Err(Wrong::new("an integer", json)),
+        // Digits beyond the type are an integer all the same, and told the range.
+        _ if (low, high) == (i64::MIN, i64::MAX) && json.parse::<i128>().is_err() => {
+            Err(Wrong::new("an integer", json))
+        }
         _ => Err(Wrong::new(format!("an integer from {low} to {high}"), json)),
     }
 }
@@ -470,6 +473,7 @@ mod tests {
         assert_eq!(column.as_primitive::<Int64Type>().values()[..], [i64::MAX, 5, -3]);
         assert_eq!(wrong("tinyint", "128"), "an integer from -128 to 127");
         assert_eq!(wrong("bigint", "1.5"), "an integer");
+        assert_eq!(wrong("bigint", "9223372036854775808"), format!("an integer from {} to {}", i64::MIN, i64::MAX));
         assert_eq!(wrong("bigint", "\"5\""), "an integer");
     }
 

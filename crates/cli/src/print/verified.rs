@@ -15,10 +15,10 @@ pub(crate) fn verified(verified: &Verified, rows: bool, style: Style) -> String 
     for finding in verified.findings.iter().take(LINES_MAX) {
         let became = match (finding.became, finding.remedy) {
             (Became::Repaired, _) => "repaired",
-            (Became::Marked, _) => "the next run builds it again",
+            (Became::Marked, _) => "the next run that needs it builds it again",
             (Became::Found | Became::Left, Remedy::Restore) => "only a copy of it helps",
             (Became::Left, _) => "could not be repaired",
-            (Became::Found, Remedy::Rebuild) => "`--repair` has the next run build it again",
+            (Became::Found, Remedy::Rebuild) => "`--repair` has the next run that needs it build it again",
             (Became::Found, _) => "`--repair` makes it anew",
         };
         let whose = match (&finding.node, &finding.version) {
