@@ -48,7 +48,10 @@ pub(crate) fn verified(verified: &Verified, rows: bool, style: Style) -> String 
     ));
     if verified.replaced > 0 {
         let lost = words::counted(verified.replaced, "version");
-        text.push_str(&format!("{lost} lost something and were replaced since: what published them cannot be read\n"));
+        let were = if verified.replaced == 1 { "was" } else { "were" };
+        text.push_str(&format!(
+            "{lost} lost something and {were} replaced since: what published them cannot be read\n"
+        ));
     }
     if verified.findings.is_empty() {
         text.push_str(&format!("{}\n", style.green("everything that is published is as it was written")));
