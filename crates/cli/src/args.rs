@@ -209,7 +209,7 @@ pub(crate) struct Backfill {
     #[arg(long, value_name = "TIME")]
     pub(crate) from: String,
     /// The time before which to end, rounded up to an interval
-    #[arg(long, allow_negative_numbers = true, value_name = "TIME")]
+    #[arg(long, value_name = "TIME")]
     pub(crate) to: String,
     #[command(flatten)]
     pub(crate) answer: Answer,

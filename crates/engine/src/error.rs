@@ -74,10 +74,10 @@ fn schema(error: SchemaError, at: At) -> QueryError {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let table = field.relation.as_ref().map(|table| table.table().to_string());
-            if let Some(message) = table.as_ref().and_then(|table| no_table(table, &valid_fields)) {
-                return QueryError::Type { message, at: at.or_else(|| field.spans.first().and_then(place)) };
-            }
             let at = at.or_else(|| field.spans.first().and_then(place));
+            if let Some(message) = table.as_ref().and_then(|table| no_table(table, &valid_fields)) {
+                return QueryError::Type { message, at };
+            }
             let mut known: Vec<String> = valid_fields
                 .iter()
                 .filter(|valid| field.relation.is_none() || valid.relation == field.relation)

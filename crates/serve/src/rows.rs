@@ -161,7 +161,6 @@ impl<'a> Rows<'a> {
         read.map_err(|error| {
             let row = self.at.map_or_else(String::new, |row| format!("row {row}: "));
             Report::error("invalid-request", format!("{row}{}", json_reason(&error)))
-                .hint("send `{\"rows\": [{...}, ...]}`, or `{\"row\": {...}}`")
         })?;
         self.mistakes.into_result()?;
         let columns = self.builders.into_iter().map(ColumnBuilder::finish).collect();

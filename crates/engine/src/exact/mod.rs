@@ -69,20 +69,26 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
     found.sort_by(|a, b| a.name().cmp(b.name()));
     found.dedup_by(|a, b| a.name() == b.name());
     for inner in found {
-        if let Some(kind) = Kind::of(inner.name()) {
-            state.register_udaf(Arc::new(AggregateUDF::new_from_impl(Exact { inner, kind })))?;
-        } else if let Some(extreme) = Extreme::of(&inner) {
-            state.register_udaf(Arc::new(AggregateUDF::new_from_impl(extreme)))?;
+        let by = Kind::of(inner.name()).map(By::Sums).or_else(|| Extreme::of(inner.name()).map(By::Order));
+        if let Some(by) = by {
+            state.register_udaf(Arc::new(AggregateUDF::new_from_impl(Exact { inner, by })))?;
         }
     }
     Ok(())
 }
 
-/// An aggregate of DataFusion with other sums.
+/// An aggregate of DataFusion with other sums, or in another order by group.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Exact {
     inner: Arc<AggregateUDF>,
-    kind: Kind,
+    by: By,
+}
+
+/// What of an aggregate is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum By {
+    Sums(Kind),
+    Order(Extreme),
 }
 
 /// Who adds up.
@@ -126,8 +132,12 @@ impl Way {
 }
 
 impl Exact {
-    fn way(&self, args: &AccumulatorArgs<'_>) -> Option<Way> {
-        Way::of(self.kind, args.is_distinct, args.expr_fields)
+    /// Who adds up, when that is not DataFusion's own.
+    fn way(&self, is_distinct: bool, inputs: &[FieldRef]) -> Option<Way> {
+        match self.by {
+            By::Sums(kind) => Way::of(kind, is_distinct, inputs),
+            By::Order(_) => None,
+        }
     }
 }
 
@@ -161,7 +171,7 @@ impl AggregateUDFImpl for Exact {
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        let way = Way::of(self.kind, args.is_distinct, args.input_fields).filter(|_| !args.is_distinct);
+        let way = self.way(args.is_distinct, args.input_fields).filter(|_| !args.is_distinct);
         let field = |part: &str, data_type| Arc::new(Field::new(format_state_name(args.name, part), data_type, true));
         match way {
             None => self.inner.state_fields(args),
@@ -174,7 +184,7 @@ impl AggregateUDFImpl for Exact {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        match self.way(&args) {
+        match self.way(args.is_distinct, args.expr_fields) {
             None => self.inner.accumulator(args),
             Some(way) if args.is_distinct => Ok(Box::new(Distinct::new(self.inner.accumulator(args)?, way))),
             Some(way) => Ok(way.one()),
@@ -182,23 +192,26 @@ impl AggregateUDFImpl for Exact {
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        match self.way(&args) {
+        match self.way(args.is_distinct, args.expr_fields) {
             Some(way) if !args.is_distinct => Ok(way.one()),
             _ => self.inner.create_sliding_accumulator(args),
         }
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        match self.way(&args) {
+        match self.way(args.is_distinct, args.expr_fields) {
             Some(_) => !args.is_distinct,
             None => self.inner.groups_accumulator_supported(args),
         }
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        match self.way(&args) {
+        match self.way(args.is_distinct, args.expr_fields) {
             Some(way) => Ok(way.per_group()),
-            None => self.inner.create_groups_accumulator(args),
+            None => match self.by {
+                By::Order(extreme) => extreme.by_group(&self.inner, args),
+                By::Sums(_) => self.inner.create_groups_accumulator(args),
+            },
         }
     }
 
