@@ -128,7 +128,9 @@ impl State {
         let mut connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
         connection.busy_timeout(busy_timeout).map_err(failed)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-        match schema::look(&connection).map_err(failed)? {
+        // One transaction: another process may create the database between two looks at it.
+        let found = connection.unchecked_transaction().and_then(|whole| schema::look(&whole)).map_err(failed)?;
+        match found {
             Found::Format(found) if found > schema::FORMAT => {
                 return Err(StoreError::NewerWarehouse { found, known: schema::FORMAT });
             }

@@ -378,6 +378,21 @@ fn first_openings_at_the_same_time_all_succeed() {
 }
 
 #[test]
+fn a_database_that_another_process_creates_is_not_there_or_whole() {
+    // The creator's one commit has to fall between two looks of a reader: in one round of a few it does.
+    for _ in 0..24 {
+        let folder = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            let creator = scope.spawn(|| Warehouse::open(folder.path()).map(|_| ()));
+            while !creator.is_finished() {
+                Warehouse::open_existing(folder.path()).unwrap();
+            }
+            creator.join().unwrap().unwrap();
+        });
+    }
+}
+
+#[test]
 fn versions_of_failed_runs_are_those_since_the_last_run_that_ended_well() {
     let (_folder, warehouse) = warehouse();
     let state = warehouse.state();
