@@ -67,7 +67,7 @@ codes! {
     // Types.
     "unknown-column" Invalid "A SELECT, check, key, feature or derived column names a column that its input does not have."
         "Columns are resolved without reading data, from the sources' contracts through every SELECT."
-    "type-mismatch" Invalid "An expression mixes types that do not go together, or a column has another type than is declared."
+    "type-mismatch" Invalid "An expression mixes types that do not go together, has a constant that no row makes right, or a column has another type than is declared."
         "Cast explicitly where the conversion is meant."
     "unsupported-sql" Unsupported "The SQL uses something that Pelton's engine cannot run."
         "It is refused when it is checked, instead of being ignored or failing halfway."

@@ -116,25 +116,40 @@ fn builder(location: &TableLocation) -> Result<DeltaTableBuilder, QueryError> {
 }
 
 async fn open(location: &TableLocation, version: Option<i64>) -> Result<Option<DeltaTable>, QueryError> {
-    let mut builder = builder(location)?;
-    if let Some(version) = version {
-        builder = builder.with_version(version as u64);
-    }
-    match builder.load().await {
-        Ok(table) => Ok(Some(table)),
-        Err(DeltaTableError::NotATable(_)) => match has_log(location) {
-            true => Err(damaged(location)),
-            false => Ok(None),
-        },
-        Err(error) => Err(translate(location, error)),
+    let load = async || {
+        let mut builder = builder(location)?;
+        if let Some(version) = version {
+            builder = builder.with_version(version as u64);
+        }
+        match builder.load().await {
+            Ok(table) => Ok(Some(table)),
+            Err(DeltaTableError::NotATable(_)) => Ok(None),
+            Err(error) => Err(translate(location, error)),
+        }
+    };
+    match load().await? {
+        None if has_log(location) => {
+            // What is there now may be the first commit of somebody, which was not there when it was looked for.
+            load().await?.map(Some).ok_or_else(|| damaged(location))
+        }
+        found => Ok(found),
     }
 }
 
-/// Whether the table's folder has a log with anything in it.
+/// Whether the table's folder has anything of a log: commits, checkpoints, or the note of the last one. What a process left that died
+/// in its first commit is none of these.
 fn has_log(location: &TableLocation) -> bool {
+    let is_of_log = |name: &str| {
+        name == "_last_checkpoint"
+            || name.split_once('.').is_some_and(|(version, ending)| {
+                version.len() == 20
+                    && version.bytes().all(|byte| byte.is_ascii_digit())
+                    && (ending == "json" || ending.starts_with("checkpoint.") && ending.ends_with("parquet"))
+            })
+    };
     folder(location)
         .and_then(|folder| std::fs::read_dir(folder.join("_delta_log")).ok())
-        .is_some_and(|mut entries| entries.next().is_some())
+        .is_some_and(|entries| entries.flatten().any(|entry| entry.file_name().to_str().is_some_and(is_of_log)))
 }
 
 fn kernel_schema(schema: &SchemaRef) -> Result<Arc<StructType>, QueryError> {

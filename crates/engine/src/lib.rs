@@ -6,6 +6,7 @@
 
 mod asof;
 mod compile;
+mod constant;
 mod context;
 mod damage;
 mod delta;

@@ -1,7 +1,7 @@
 //! What makes a SELECT's result depend on more than its inputs.
 
-use crate::error;
 use crate::order::{self, Below};
+use crate::{constant, error};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{
     Distinct, DistinctOn, Expr, LogicalPlan, Volatility, WindowFrame, WindowFrameUnits, WindowFunctionDefinition,
@@ -9,9 +9,10 @@ use datafusion::logical_expr::{
 use pelton_query::QueryError;
 use std::collections::BTreeSet;
 
-/// The reasons, in words; empty when the result is a function of the inputs.
+/// The reasons, in words; empty when the result is a function of the inputs. Fails when there is none for any input, because of a constant.
 pub(crate) fn reasons(plan: &LogicalPlan) -> Result<Vec<String>, QueryError> {
     let mut found = BTreeSet::new();
+    let mut mistake = None;
     plan.apply_with_subqueries(|node| {
         match node {
             LogicalPlan::Limit(limit) => match order::below(&limit.input) {
@@ -31,12 +32,13 @@ pub(crate) fn reasons(plan: &LogicalPlan) -> Result<Vec<String>, QueryError> {
         node.apply_expressions(|expression| {
             expression.apply(|part| {
                 look(part, &mut found);
+                mistake = mistake.take().or_else(|| constant::mistake(part));
                 Ok(TreeNodeRecursion::Continue)
             })
         })
     })
     .map_err(error::translate)?;
-    Ok(found.into_iter().collect())
+    mistake.map_or(Ok(found.into_iter().collect()), Err)
 }
 
 /// Aggregates and windows whose result depends on the order of rows.

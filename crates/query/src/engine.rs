@@ -136,6 +136,12 @@ impl QueryError {
         }
     }
 
+    /// The place in `sql`: the one that is known, or that of the first thing that the message names and the SQL has once.
+    pub fn place_in(&self, sql: &str) -> Option<(usize, usize)> {
+        let message = self.to_string();
+        self.at().or_else(|| message.split('`').skip(1).step_by(2).find_map(|named| only_place(sql, named)))
+    }
+
     /// The report of this error; `subject` is what the SQL belongs to, for example "table `orders`". The caller adds the place.
     pub fn report(&self, subject: &str) -> Report {
         match self {
@@ -179,6 +185,18 @@ impl QueryError {
             QueryError::Internal { message } => Report::error("internal", format!("{subject}: {message}")),
         }
     }
+}
+
+/// Where a word stands in a text, when it does once.
+fn only_place(text: &str, word: &str) -> Option<(usize, usize)> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let (folded, word) = (text.to_ascii_lowercase(), word.to_ascii_lowercase());
+    let mut found = folded.match_indices(&word).map(|(at, _)| at).filter(|at| {
+        !word.is_empty() && !folded[..*at].ends_with(is_part) && !folded[at + word.len()..].starts_with(is_part)
+    });
+    let (Some(at), None) = (found.next(), found.next()) else { return None };
+    let line_start = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    Some((text[..at].matches('\n').count() + 1, text[line_start..at].chars().count() + 1))
 }
 
 fn list(names: &[String]) -> String {
@@ -263,4 +281,20 @@ pub trait Engine: Send + Sync {
 
     /// The files of a Delta table at a version, or at the newest; `None` when there is no table.
     async fn files(&self, table: &TableLocation, version: Option<i64>) -> Result<Option<TableFiles>, QueryError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_message_names_has_its_place_where_the_text_has_it_once() {
+        let place = |message: &str, sql: &str| QueryError::Unsupported { message: message.into() }.place_in(sql);
+        assert_eq!(place("`sum` does not take text", "select\n  SUM(name) from summary"), Some((2, 3)));
+        assert_eq!(place("`sum` does not take text", "select sum(a), sum(b) from t"), None);
+        assert_eq!(place("`a.x` is not `b`", "select ü, a.x + a.x, b from t"), Some((1, 22)));
+        assert_eq!(place("no name", "select no name"), None);
+        let known = QueryError::Type { message: "`a`".into(), at: Some((3, 4)) };
+        assert_eq!(known.place_in("select a"), Some((3, 4)));
+    }
 }

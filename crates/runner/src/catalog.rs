@@ -73,10 +73,8 @@ pub(crate) fn is_view(node: &Node) -> bool {
 /// Adds the system tables `pelton.*`.
 pub(crate) fn bind_system(ctx: &Context, versions: &Versions, catalog: &mut Catalog) -> Result<(), Report> {
     let state = ctx.warehouse.state();
-    for name in pelton_store::SYSTEM_TABLES {
-        if let Some((schema, batches)) = state.system_table(name).map_err(|error| error.report())? {
-            catalog.relations.insert(format!("pelton.{name}"), Relation::Batches(schema, batches));
-        }
+    for (name, rows) in state.system_tables().map_err(|error| error.report())? {
+        catalog.relations.insert(format!("pelton.{name}"), Relation::Batches(rows.schema(), vec![rows]));
     }
     let mut files = Vec::new();
     for id in versions.values() {

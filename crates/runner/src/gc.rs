@@ -152,7 +152,13 @@ pub async fn gc(ctx: &Context, options: &GcOptions) -> Result<Collected, Reports
         reports: Reports::default(),
     };
     let kept: Vec<&VersionLinks> = links.iter().filter(|link| needed.versions.contains(&link.head.id)).collect();
-    let mut files = Files { ctx, found: Vec::new(), versions: links.iter().map(|link| &link.head.id).collect() };
+    // Until the files are gone: what nobody names now, whoever drains next may name again.
+    let hold = match ctx.warehouse.root().join(predictions_folder(ctx)).exists() {
+        true => hold_drain(&ctx.warehouse)?,
+        false => None,
+    };
+    let versions = links.iter().map(|link| &link.head.id).collect();
+    let mut files = Files { ctx, found: Vec::new(), versions, holds_predictions: hold.is_some() };
     files.of_tables(&kept)?;
     files.of_predictions(&mut collected.reports)?;
     files.of_quarantine(&needed.versions)?;
@@ -164,7 +170,14 @@ pub async fn gc(ctx: &Context, options: &GcOptions) -> Result<Collected, Reports
     if options.remove && !collected.is_empty() {
         remove(ctx, options, &lock, &mut collected).await?;
     }
+    drop(hold);
     Ok(collected)
+}
+
+/// The folder of the table of predictions, in the warehouse.
+fn predictions_folder(ctx: &Context) -> String {
+    let place = predictions_table(&ctx.warehouse);
+    format!("tables/{}", place.0.trim_end_matches('/').rsplit('/').next().unwrap_or_default())
 }
 
 /// The retention rule at a moment.
@@ -280,6 +293,8 @@ struct Files<'a> {
     found: Vec<OldFile>,
     /// Every version that is recorded, those that go included.
     versions: HashSet<&'a VersionId>,
+    /// Whether nobody changes the table of predictions meanwhile.
+    holds_predictions: bool,
 }
 
 impl Files<'_> {
@@ -304,25 +319,22 @@ impl Files<'_> {
 
     /// Files of the prediction log's table: a merge leaves the ones that it replaced.
     fn of_predictions(&mut self, said: &mut Reports) -> Result<(), Reports> {
-        let warehouse = &self.ctx.warehouse;
-        let place = predictions_table(warehouse);
-        let Some(name) = place.0.trim_end_matches('/').rsplit('/').next().map(str::to_string) else { return Ok(()) };
-        let folder = format!("tables/{name}");
-        if !warehouse.root().join(&folder).exists() {
+        let folder = predictions_folder(self.ctx);
+        let place = self.ctx.warehouse.root().join(&folder);
+        if !place.exists() {
             return Ok(());
         }
-        // While it is held nobody stages files there that are not committed yet.
-        let Some(_hold) = hold_drain(warehouse)? else {
+        if !self.holds_predictions {
             let report =
                 Report::warning("state-locked", "the prediction log is being taken in, so its table was left as it is");
             said.push(report.hint("pelton gc"));
             return Ok(());
-        };
-        let named = self.named_by_delta(&NodeName::new(&name))?;
-        let candidates = paths_in(&warehouse.root().join(&folder), "part-")?;
+        }
+        let named = self.named_by_delta(&NodeName::new(folder.trim_start_matches("tables/")))?;
+        let candidates = paths_in(&place, "part-")?;
         let unnamed: HashSet<String> =
             candidates.into_iter().map(|(name, ..)| name).filter(|name| !named.contains(name)).collect();
-        let protected = recently_replaced(&warehouse.root().join(&folder).join("_delta_log"), &unnamed)?;
+        let protected = recently_replaced(&place.join("_delta_log"), &unnamed)?;
         self.unnamed(&folder, "part-", &named, &protected)
     }
 
@@ -401,8 +413,7 @@ impl Files<'_> {
         let predictions = predictions_table(&self.ctx.warehouse);
         for name in names_in(&root.join("tables"))? {
             let is_predictions = self.ctx.warehouse.table(&NodeName::new(&name)) == predictions;
-            let _hold = if is_predictions { hold_drain(&self.ctx.warehouse)? } else { None };
-            if !is_predictions || _hold.is_some() {
+            if !is_predictions || self.holds_predictions {
                 found(&format!("tables/{name}/_delta_log"), &|name| {
                     name.contains('#') || (name.starts_with("_commit_") && name.ends_with(".tmp"))
                 })?;

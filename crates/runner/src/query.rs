@@ -128,7 +128,7 @@ fn report<'a>(
         QueryError::UnknownTable { name } => report.suggest(name, known),
         _ => report,
     };
-    match error.at() {
+    match error.place_in(text) {
         Some((line, column)) => report.at(pelton_base::Place::at_line("query", text, line, column, 1)),
         None => report,
     }

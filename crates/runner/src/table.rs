@@ -116,10 +116,14 @@ pub(crate) fn select_report(node: &Node, error: &QueryError) -> Report {
     let of_predict = node.select().and_then(|select| crate::column_names::of_predict(&select.sql, error));
     let error = of_predict.as_ref().unwrap_or(error);
     let report = error.report(&format!("{} `{}`", node.kind(), node.name));
-    let Some((line, column)) = error.at() else { return report.at(node.place()) };
+    let found = node.select().and_then(|select| error.place_in(&select.sql));
+    let Some((line, column)) = found else { return report.at(node.place()) };
     let mut place = node.place_in_select(line, column, 1);
-    let rest = place.text.iter().flat_map(|text| text.chars().skip(place.column.saturating_sub(1)));
-    place.length = rest.take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '.')).count().max(1);
+    let rest = || place.text.iter().flat_map(|text| text.chars().skip(place.column.saturating_sub(1)));
+    place.length = match rest().next() {
+        Some('\'') => rest().skip(1).take_while(|c| *c != '\'').count() + 2,
+        _ => rest().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '.')).count().max(1),
+    };
     report.at(place)
 }
 

@@ -21,10 +21,10 @@ use futures::StreamExt;
 use pelton_base::fail::{self, Point};
 use pelton_base::{NodeName, ReceiptId, Report, Severity, VersionId};
 use pelton_query::{Catalog, Commit, DataFile, Engine, QueryError, Relation, TableLocation, collect, sql, types};
-use pelton_store::{StageOptions, StageWriter, Warehouse};
+use pelton_store::{FileLock, StageOptions, StageWriter, Warehouse};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -255,8 +255,7 @@ fn damaged(kept: &Path) -> Report {
 /// Held by the one process that changes the table of predictions; given back when dropped, or when the process dies.
 #[derive(Debug)]
 pub struct DrainHold {
-    /// The lock lives as long as the open file.
-    _file: File,
+    _lock: FileLock,
 }
 
 /// Keeps the table of predictions as it is; `None` while another process changes it.
@@ -264,11 +263,7 @@ pub fn hold_drain(warehouse: &Warehouse) -> Result<Option<DrainHold>, Report> {
     let path = warehouse.log_dir().join("drain.lock");
     let failed = |error: io::Error| log::unwritable(&path, &error);
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(DrainHold { _file: file })),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
+    FileLock::of(file).map(|lock| lock.map(|lock| DrainHold { _lock: lock })).map_err(failed)
 }
 
 /// Names of files in the log's folder that a process left which died before they became segments.

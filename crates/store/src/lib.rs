@@ -21,9 +21,9 @@ pub use digest::TableDigest;
 pub use error::StoreError;
 pub use stage::{StageOptions, StageWriter, Staged};
 pub use state::{
-    Action, CheckOutcome, CheckRecord, ColumnType, Decision, MetricRecord, NodeSince, PastDecision, ProfileRecord,
-    Publication, PublicationHead, Publish, Repair, RunEntry, RunLock, RunRecord, SHOWN_ENVIRONMENT, SourceFile,
-    StaleFiles, State, VersionHead, VersionLinks, VersionRange, VersionRecord,
+    Action, CheckOutcome, CheckRecord, ColumnType, Decision, FileLock, MetricRecord, NodeSince, PastDecision,
+    ProfileRecord, Publication, PublicationHead, Publish, Repair, RunEntry, RunLock, RunRecord, SHOWN_ENVIRONMENT,
+    SourceFile, StaleFiles, State, VersionHead, VersionLinks, VersionRange, VersionRecord,
 };
 pub use stored::{quarantine_schema, stored_schema, to_stored};
 pub use system::{SYSTEM_TABLES, system_table_schema};

@@ -1,13 +1,15 @@
 //! The state database as tables that SQL can read (`pelton.runs`, `pelton.versions`, ...).
 
 use crate::error::StoreError;
-use crate::state::State;
+use crate::state::{State, each_row, each_source_file};
 use arrow::array::{
     ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use pelton_query::types;
+use rusqlite::Connection;
 use rusqlite::types::ValueRef;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The names of the system tables, without `pelton.`.
@@ -20,42 +22,53 @@ pub fn system_table_schema(name: &str) -> Option<SchemaRef> {
 }
 
 impl State {
-    /// A system table's columns and rows; `None` when there is no such table.
-    pub fn system_table(&self, name: &str) -> Result<Option<(SchemaRef, Vec<RecordBatch>)>, StoreError> {
-        let Some(table) = find(name) else { return Ok(None) };
-        let mut columns: Vec<Column> = table.columns.iter().map(|(_, kind)| Column::new(*kind)).collect();
-        if table.name == "sources" {
-            self.each_source_file(|node, version, run, taken_in_at_us, file| {
-                let digest = file.digest.to_string();
-                let cells = [
-                    text(node),
-                    text(version),
-                    text(run),
-                    ValueRef::Integer(taken_in_at_us),
-                    text(&file.path),
-                    ValueRef::Integer(file.bytes as i64),
-                    ValueRef::Integer(file.modified_us),
-                    text(&digest),
-                    ValueRef::Integer(file.rows as i64),
-                    ValueRef::Integer(file.quarantined as i64),
-                    ValueRef::Integer(file.dropped as i64),
-                ];
-                columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+    /// The rows of every system table by its name, all of one moment.
+    pub fn system_tables(&self) -> Result<BTreeMap<&'static str, RecordBatch>, StoreError> {
+        let tables = self.read(|db| {
+            // One read transaction, so that no publication is seen without its run.
+            let db = db.unchecked_transaction()?;
+            TABLES.iter().map(|table| Ok((table, rows_of(&db, table)?))).collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        let batch = |(table, columns): (&'static Table, Vec<Column>)| {
+            let columns = columns.into_iter().map(Column::finish).collect();
+            let batch = RecordBatch::try_new(schema(table), columns).map_err(|error| StoreError::Internal {
+                message: format!("`pelton.{}` does not fit: {error}", table.name),
             })?;
-        } else {
-            self.each_row(table.rows, |row| {
-                for (at, column) in columns.iter_mut().enumerate() {
-                    column.push(row.get_ref(at)?);
-                }
-                Ok(())
-            })?;
-        }
-        let schema = schema(table);
-        let columns = columns.into_iter().map(Column::finish).collect();
-        let batch = RecordBatch::try_new(schema.clone(), columns)
-            .map_err(|error| StoreError::Internal { message: format!("`pelton.{name}` does not fit: {error}") })?;
-        Ok(Some((schema, vec![batch])))
+            Ok((table.name, batch))
+        };
+        tables.into_iter().map(batch).collect()
     }
+}
+
+fn rows_of(db: &Connection, table: &Table) -> rusqlite::Result<Vec<Column>> {
+    let mut columns: Vec<Column> = table.columns.iter().map(|(_, kind)| Column::new(*kind)).collect();
+    if table.name == "sources" {
+        each_source_file(db, |node, version, run, taken_in_at_us, file| {
+            let digest = file.digest.to_string();
+            let cells = [
+                text(node),
+                text(version),
+                text(run),
+                ValueRef::Integer(taken_in_at_us),
+                text(&file.path),
+                ValueRef::Integer(file.bytes as i64),
+                ValueRef::Integer(file.modified_us),
+                text(&digest),
+                ValueRef::Integer(file.rows as i64),
+                ValueRef::Integer(file.quarantined as i64),
+                ValueRef::Integer(file.dropped as i64),
+            ];
+            columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+        })?;
+    } else {
+        each_row(db, table.rows, |row| {
+            for (at, column) in columns.iter_mut().enumerate() {
+                column.push(row.get_ref(at)?);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(columns)
 }
 
 fn text(value: &str) -> ValueRef<'_> {

@@ -252,5 +252,4 @@ async fn half_a_header_does_not_hold_up_the_end() {
     assert!(exchange(address, ENVIRONMENT).await.starts_with("HTTP/1.1 200 OK"));
     stop.send(()).unwrap();
     assert_eq!(serving.await.unwrap().unwrap(), Drain { cut_off: 0 });
-    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
 }

@@ -57,6 +57,27 @@ async fn a_commit_states_the_whole_version_and_can_be_repeated() {
 }
 
 #[tokio::test]
+async fn what_a_first_commit_left_that_was_killed_is_no_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = location(dir.path());
+    let engine = engine();
+    let log = dir.path().join("_delta_log");
+    std::fs::create_dir_all(&log).unwrap();
+    // As the object store names a file before it has its name.
+    std::fs::write(log.join("00000000000000000000.json#1"), "{\"protocol\":").unwrap();
+    assert!(engine.files(&place, None).await.unwrap().is_none());
+    let rows_in = batch(vec![("a", ints(vec![Some(1)]))]);
+    let file = write(dir.path(), "1.parquet", &rows_in);
+    assert_eq!(engine.commit(&place, commit(&rows_in, &[&file])).await.unwrap(), 0);
+    assert_eq!(engine.files(&place, None).await.unwrap().unwrap().files.len(), 1);
+    // Of a log that was there and is gone something stays: that is damage.
+    std::fs::rename(log.join("00000000000000000000.json"), log.join("_last_checkpoint")).unwrap();
+    let damage = |error: QueryError| assert!(matches!(error, QueryError::Damaged { .. }), "{error:?}");
+    damage(engine.files(&place, None).await.unwrap_err());
+    damage(engine.commit(&place, commit(&rows_in, &[&file])).await.unwrap_err());
+}
+
+#[tokio::test]
 async fn a_damaged_log_and_a_missing_file_are_reported_as_damage() {
     let dir = tempfile::tempdir().unwrap();
     let place = location(dir.path());

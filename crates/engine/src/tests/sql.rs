@@ -86,6 +86,32 @@ fn mistakes_are_told_in_the_users_words_with_their_place() {
 }
 
 #[test]
+fn constants_that_no_row_makes_right_are_told_when_the_select_is_typed() {
+    let catalog = Catalog::default().with("orders", Relation::Typed(orders().schema()));
+    for (sql, says, at) in [
+        ("select date '2026-13-01' as day", "`'2026-13-01'` cannot be read as date", Some((1, 13))),
+        ("select * from orders\nwhere ordered_at > '2026-02-30'", "`'2026-02-30'` cannot be read as", Some((2, 20))),
+        ("select cast('x' as int) as n", "`'x'` cannot be read as int", Some((1, 13))),
+        ("select '1,5'::double as n, '1,5' as text", "`'1,5'` cannot be read as double", None),
+        ("select cast(3000000000 as int) as n", "`3000000000` cannot be a value of int", Some((1, 13))),
+        ("select amount / 0 as n from orders", "division by zero", None),
+        ("select order_id from orders group by 1 having max(amount) % 0 = 1", "division by zero", None),
+    ] {
+        let error = engine().analyze(&catalog, sql).unwrap_err();
+        assert!(matches!(error, QueryError::Type { .. }) && error.to_string().starts_with(says), "{sql}: {error}");
+        assert_eq!(error.place_in(sql), at, "{sql}");
+    }
+    for sql in [
+        "select date '2026-02-28' as day, timestamp '2026-02-28 10:00:00' as at, '7'::int as n, null::int as none",
+        "select try_cast('x' as int) as n, amount / 1 as one, 1.5 / 0.0 as infinite from orders",
+        "select * from orders where ordered_at > '2026-02-28' and amount > '7'",
+    ] {
+        let typed = engine().analyze(&catalog, sql);
+        assert!(typed.is_ok(), "{sql}: {typed:?}");
+    }
+}
+
+#[test]
 fn what_depends_on_more_than_the_inputs_is_named() {
     let mut wide = orders().schema().fields().to_vec();
     wide.push(Arc::new(Field::new("tags", DataType::new_list(DataType::Utf8, true), true)));

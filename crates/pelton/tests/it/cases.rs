@@ -123,6 +123,7 @@ impl Normal {
             (r#""elapsed_ms": \d+"#, r#""elapsed_ms": [TIME]"#),
             (r"(127\.0\.0\.1|localhost):\d+", "$1:[PORT]"),
             (r"process \d+", "process [PID]"),
+            (r"\b\d+ days \d+ hours \d+ mins \d+\.\d+ secs\b", "[AGE]"),
             // Metrics and scores: how models are fitted may change, and has tests of its own.
             (r"\b\d+\.\d{4,}(e-\d+)?\b", "[METRIC]"),
             (r"part-[0-9a-zA-Z.-]+\.parquet", "[PART]"),

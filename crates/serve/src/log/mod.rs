@@ -11,8 +11,9 @@ pub(crate) use segment::{End, Frames, read};
 
 use pelton_base::fail::{self, Point};
 use pelton_base::{ReceiptId, Report};
+use pelton_store::FileLock;
 use segment::MAGIC;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -154,7 +155,7 @@ pub(crate) fn abandoned(folder: &Path) -> Result<Vec<String>, Report> {
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_hidden = name.strip_prefix('.').is_some_and(|id| uuid::Uuid::parse_str(id).is_ok());
-        if is_hidden && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+        if is_hidden && File::open(entry.path()).and_then(FileLock::of).is_ok_and(|lock| lock.is_some()) {
             found.push(name);
         }
     }
@@ -162,18 +163,14 @@ pub(crate) fn abandoned(folder: &Path) -> Result<Vec<String>, Report> {
     Ok(found)
 }
 
-/// Takes a segment that nobody writes any more; `None` when somebody does, or when it is gone. The lock lasts as long as the file.
-pub(crate) fn take(segment: &SegmentInfo) -> Result<Option<File>, Report> {
+/// Takes a segment that nobody writes any more; `None` when somebody does, or when it is gone.
+pub(crate) fn take(segment: &SegmentInfo) -> Result<Option<FileLock>, Report> {
     let file = match File::open(&segment.path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unwritable(&segment.path, &error)),
     };
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(unwritable(&segment.path, &error)),
-    }
+    FileLock::of(file).map_err(|error| unwritable(&segment.path, &error))
 }
 
 /// Finds a record by its receipt in the segments of a log's folder.

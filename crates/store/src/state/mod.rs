@@ -15,13 +15,14 @@ mod schema;
 mod verify;
 mod versions;
 
-pub use lock::RunLock;
+pub use lock::{FileLock, RunLock};
 pub use publications::SHOWN_ENVIRONMENT;
 pub use records::{
     Action, CheckOutcome, CheckRecord, ColumnType, Decision, MetricRecord, NodeSince, PastDecision, ProfileRecord,
     Publication, PublicationHead, Publish, Repair, RunEntry, RunRecord, SourceFile, StaleFiles, VersionHead,
     VersionLinks, VersionRange, VersionRecord,
 };
+pub(crate) use versions::each_source_file;
 
 use crate::error::StoreError;
 use pelton_base::Digest;
@@ -165,16 +166,9 @@ impl State {
     pub(crate) fn each_row(
         &self,
         sql: &str,
-        mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+        take: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
     ) -> Result<(), StoreError> {
-        self.read(|db| {
-            let mut statement = db.prepare_cached(sql)?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                take(row)?;
-            }
-            Ok(())
-        })
+        self.read(|db| each_row(db, sql, take))
     }
 
     /// Makes the database full at this size, as a disk would.
@@ -189,7 +183,7 @@ impl State {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    pub(crate) fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let found = query(&self.connection());
         // Also when it failed: half of what another process wrote looks like damage.
         if self.unchanging.is_some() && FileStamp::of(&self.root) != self.unchanging {
@@ -207,13 +201,20 @@ impl State {
     /// Runs `change` in one transaction that survives the death of this process, and that of the machine once a later
     /// [`State::write`] has returned: for what may be lost together with the run that records it.
     fn write_soon<T>(&self, change: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>) -> Result<T, StoreError> {
-        let mut connection = self.connection();
+        self.transact_soon(&mut self.connection(), change)
+    }
+
+    fn transact_soon<T>(
+        &self,
+        connection: &mut Connection,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
         let set = |connection: &Connection, level: &str| {
             connection.pragma_update(None, "synchronous", level).map_err(|error| self.failed(&error))
         };
-        set(&connection, "normal")?;
-        let result = self.transact(&mut connection, change);
-        set(&connection, "full")?;
+        set(connection, "normal")?;
+        let result = self.transact(connection, change);
+        set(connection, "full")?;
         result
     }
 
@@ -223,10 +224,11 @@ impl State {
         patience: Duration,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        let wait = |time| self.read(|connection| connection.busy_timeout(time));
-        wait(patience)?;
-        let result = self.write_soon(change);
-        wait(self.busy_timeout)?;
+        let mut connection = self.connection();
+        let wait = |connection: &Connection, time| connection.busy_timeout(time).map_err(|error| self.failed(&error));
+        wait(&connection, patience)?;
+        let result = self.transact_soon(&mut connection, change);
+        wait(&connection, self.busy_timeout)?;
         result
     }
 
@@ -257,6 +259,20 @@ impl State {
     fn damaged(&self, reason: impl Into<String>) -> StoreError {
         StoreError::DamagedState { path: self.path.clone(), reason: reason.into() }
     }
+}
+
+/// Hands every row of a query to `take`.
+pub(crate) fn each_row(
+    db: &Connection,
+    sql: &str,
+    mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut statement = db.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        take(row)?;
+    }
+    Ok(())
 }
 
 /// Why a transaction was given up: SQLite's reason, or ours.

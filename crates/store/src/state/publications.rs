@@ -54,7 +54,9 @@ impl State {
     /// A publication, by its number; `None` also when its map was removed, because versions of it may be gone.
     pub fn publication(&self, id: i64) -> Result<Option<Publication>, StoreError> {
         self.read(|db| {
-            let Some(head) = head_of(db, id)?.filter(|head| head.removed_at_us.is_none()) else { return Ok(None) };
+            // One read transaction, so that no gc removes the map between the two queries.
+            let db = db.unchecked_transaction()?;
+            let Some(head) = head_of(&db, id)?.filter(|head| head.removed_at_us.is_none()) else { return Ok(None) };
             let nodes = db
                 .prepare_cached(
                     "select node, version from environment_nodes
@@ -79,6 +81,7 @@ impl State {
     /// that it never had is left out.
     pub fn since(&self, environment: &str, nodes: &BTreeSet<NodeName>) -> Result<Vec<NodeSince>, StoreError> {
         self.read(|db| {
+            let db = db.unchecked_transaction()?;
             // The newest range of a node is the one that says how it stands.
             let mut newest = db.prepare_cached(
                 "select node, version, since, until from environment_nodes where environment = ?1 and node = ?2

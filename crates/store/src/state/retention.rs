@@ -28,24 +28,22 @@ impl State {
 
     /// Every version, oldest first, with what it was built from and the artifacts that it names.
     pub fn version_links(&self) -> Result<Vec<VersionLinks>, StoreError> {
-        let heads: Vec<VersionHead> =
-            self.read(|db| db.prepare_cached(&format!("{HEAD} order by v.seq"))?.query_map([], head)?.collect())?;
-        let mut links: Vec<VersionLinks> =
-            heads.into_iter().map(|head| VersionLinks { head, inputs: Vec::new(), artifacts: Vec::new() }).collect();
-        let mut at = 0;
-        self.each_row(
-            "select b.inputs, b.detail from version_bodies b join versions v on v.id = b.version order by v.seq",
-            |row| {
-                if let Some(link) = links.get_mut(at) {
+        self.read(|db| {
+            // One read transaction: a version of another process must not come between the two queries.
+            let db = db.unchecked_transaction()?;
+            let heads: Vec<VersionHead> =
+                db.prepare_cached(&format!("{HEAD} order by v.seq"))?.query_map([], head)?.collect::<Result<_, _>>()?;
+            let mut bodies = db.prepare_cached("select inputs, detail from version_bodies where version = ?")?;
+            let link = |head: VersionHead| {
+                bodies.query_row([&head.id.0], |row| {
                     let inputs: Vec<(NodeName, VersionId)> = json_at(row, 0)?;
-                    link.inputs = inputs;
-                    digests(&json_at(row, 1)?, &mut link.artifacts);
-                }
-                at += 1;
-                Ok(())
-            },
-        )?;
-        Ok(links)
+                    let mut artifacts = Vec::new();
+                    digests(&json_at(row, 1)?, &mut artifacts);
+                    Ok(VersionLinks { head: head.clone(), inputs, artifacts })
+                })
+            };
+            heads.into_iter().map(link).collect()
+        })
     }
 
     /// Hands the quarantine files that a source's version has to `take`, beside those that its record names.

@@ -45,25 +45,6 @@ impl State {
         Ok(files.unwrap_or_default())
     }
 
-    /// Hands every file that the newest version of each source has taken in to `take`, with the source, the version, its run
-    /// and when it was built.
-    pub(crate) fn each_source_file(
-        &self,
-        mut take: impl FnMut(&str, &str, &str, i64, &SourceFile),
-    ) -> Result<(), StoreError> {
-        let sql = "select v.node, v.id, v.run, v.built_at_us, s.files
-                   from source_files s join versions v on v.id = s.version
-                   where v.seq = (select max(seq) from versions where node = v.node) order by v.node";
-        self.each_row(sql, |row| {
-            let text = |at| row.get_ref(at)?.as_str().map_err(rusqlite::Error::from);
-            let files: Vec<SourceFile> = blob_at(row, 4)?;
-            for file in &files {
-                take(text(0)?, text(1)?, text(2)?, row.get(3)?, file);
-            }
-            Ok(())
-        })
-    }
-
     /// Records that a node's Delta log shows a version. What is lost of it is found out by committing again.
     pub fn set_delta_version(&self, version: &VersionId, delta_version: i64) -> Result<(), StoreError> {
         self.write_soon(|db| {
@@ -245,5 +226,24 @@ fn record(row: &Row<'_>) -> rusqlite::Result<VersionRecord> {
         quarantined: head.quarantined,
         dropped: head.dropped,
         detail: json_at(row, 15)?,
+    })
+}
+
+/// Hands every file that the newest version of each source has taken in to `take`, with the source, the version, its run
+/// and when it was built.
+pub(crate) fn each_source_file(
+    db: &Connection,
+    mut take: impl FnMut(&str, &str, &str, i64, &SourceFile),
+) -> rusqlite::Result<()> {
+    let sql = "select v.node, v.id, v.run, v.built_at_us, s.files
+               from source_files s join versions v on v.id = s.version
+               where v.seq = (select max(seq) from versions where node = v.node) order by v.node";
+    super::each_row(db, sql, |row| {
+        let text = |at| row.get_ref(at)?.as_str().map_err(rusqlite::Error::from);
+        let files: Vec<SourceFile> = blob_at(row, 4)?;
+        for file in &files {
+            take(text(0)?, text(1)?, text(2)?, row.get(3)?, file);
+        }
+        Ok(())
     })
 }

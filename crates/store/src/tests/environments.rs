@@ -180,8 +180,8 @@ fn what_is_forgotten_leaves_the_rest_readable() {
     let ranges: Vec<_> = state.version_ranges().unwrap().into_iter().map(|range| range.version).collect();
     assert_eq!(ranges, [id("b1"), id("a3"), id("a2")]);
     assert_eq!(state.versions_of(&NodeName::new("a")).unwrap().len(), 2);
-    let (_, runs) = state.system_table("publications").unwrap().unwrap();
-    assert_eq!(runs[0].column_by_name("removed_at").unwrap().null_count(), 2);
+    let tables = state.system_tables().unwrap();
+    assert_eq!(tables["publications"].column_by_name("removed_at").unwrap().null_count(), 2);
 }
 
 #[test]

@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 #[test]
 fn every_system_table_is_empty_at_first_and_has_its_schema() {
     let (_folder, warehouse) = warehouse();
+    let tables = warehouse.state().system_tables().unwrap();
+    assert_eq!(tables.len(), SYSTEM_TABLES.len());
     for name in SYSTEM_TABLES {
-        let (schema, batches) = warehouse.state().system_table(name).unwrap().unwrap();
+        let schema = tables[name].schema();
         assert_eq!(Some(&schema), system_table_schema(name).as_ref());
         assert_eq!(stored_schema(&schema).unwrap(), schema, "{name} has stored types");
-        assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 0);
+        assert_eq!(tables[name].num_rows(), 0);
     }
-    assert!(warehouse.state().system_table("secrets").unwrap().is_none());
     assert!(system_table_schema("secrets").is_none());
 }
 
@@ -55,11 +56,8 @@ fn what_runs_did_can_be_read_as_tables() {
     let publish = Publish { environment: "main", run: &run, at_us: 5_000, nodes: &nodes, expect, restores, decisions };
     state.publish(&publish).unwrap();
 
-    let rows = |name: &str| -> usize {
-        let (_, batches) = state.system_table(name).unwrap().unwrap();
-        batches.iter().map(|batch| batch.num_rows()).sum()
-    };
-    let found: Vec<_> = SYSTEM_TABLES.iter().map(|name| (*name, rows(name))).collect();
+    let tables = state.system_tables().unwrap();
+    let found: Vec<_> = SYSTEM_TABLES.iter().map(|name| (*name, tables[name].num_rows())).collect();
     let expected = [
         ("runs", 1),
         ("versions", 2),
@@ -73,16 +71,13 @@ fn what_runs_did_can_be_read_as_tables() {
     ];
     assert_eq!(found, expected);
 
-    let (_, runs) = state.system_table("runs").unwrap().unwrap();
-    let time = |name: &str| runs[0].column_by_name(name).unwrap().as_primitive::<TimestampMicrosecondType>().value(0);
+    let column = |table: &str, name: &str| tables[table].column_by_name(name).unwrap().clone();
+    let time = |name: &str| column("runs", name).as_primitive::<TimestampMicrosecondType>().value(0);
     assert_eq!((time("started_at"), time("finished_at")), (1_000, 5_000));
-    assert_eq!(runs[0].column_by_name("outcome").unwrap().as_string::<i32>().value(0), "published");
-    let (_, decisions) = state.system_table("decisions").unwrap().unwrap();
-    assert_eq!(decisions[0].column_by_name("node").unwrap().null_count(), 1, "one is about the run as a whole");
-    let (_, sources) = state.system_table("sources").unwrap().unwrap();
-    assert_eq!(sources[0].column_by_name("version").unwrap().as_string::<i32>().value(0), "v2");
-    let (_, versions) = state.system_table("versions").unwrap().unwrap();
-    assert_eq!(versions[0].column_by_name("delta_version").unwrap().null_count(), 2);
+    assert_eq!(column("runs", "outcome").as_string::<i32>().value(0), "published");
+    assert_eq!(column("decisions", "node").null_count(), 1, "one is about the run as a whole");
+    assert_eq!(column("sources", "version").as_string::<i32>().value(0), "v2");
+    assert_eq!(column("versions", "delta_version").null_count(), 2);
 }
 
 #[test]
