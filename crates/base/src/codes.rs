@@ -72,7 +72,7 @@ codes! {
     "unsupported-sql" Unsupported "The SQL uses something that Pelton's engine cannot run."
         "It is refused when it is checked, instead of being ignored or failing halfway."
     "unknown-function" Invalid "The SQL calls a function that does not exist."
-        "The reference lists the functions."
+        "`docs/reference/sql.md` lists the functions."
     "invalid-check" Invalid "A check could not be understood."
         "See the list of checks in the guide on quality."
 

@@ -151,6 +151,10 @@ impl ContextProvider for Bound<'_> {
         name: &str,
         _: Vec<datafusion::logical_expr::Expr>,
     ) -> Result<Arc<dyn TableSource>> {
+        if matches!(name, "generate_series" | "range") {
+            let message = format!("`{name}` gives a list; in FROM write `unnest({name}(...)) as t(n)`");
+            return Err(DataFusionError::External(Box::new(QueryError::Unsupported { message })));
+        }
         plan_err!("Invalid function '{name}'.")
     }
 

@@ -42,7 +42,7 @@ impl Default for Limits {
 /// The engine in this process.
 pub struct LocalEngine {
     /// Functions, optimizer and memory pool; every query works on its own copy.
-    base: SessionState,
+    pub(crate) base: SessionState,
     /// The same for plans without the places of their columns in the text, which only mistakes have a use for.
     placeless: SessionState,
 }

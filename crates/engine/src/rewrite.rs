@@ -6,8 +6,8 @@
 use pelton_query::{Predict, QueryError, sql};
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Join,
-    JoinConstraint, JoinOperator, ObjectName, Query, SelectItem, SetExpr, Spanned, Statement, TableFactor, VisitMut,
-    VisitorMut, visit_expressions_mut,
+    JoinConstraint, JoinOperator, ObjectName, Query, SelectFlavor, SelectItem, SetExpr, Spanned, Statement,
+    TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions, visit_expressions_mut,
 };
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
@@ -27,6 +27,7 @@ pub(crate) fn parse(text: &str, predicts: &BTreeMap<String, Predict>) -> Result<
         _ => return Err(QueryError::Syntax { message: "only a single SELECT can be run".into(), at: None }),
     };
     if let Statement::Query(query) = &mut statement {
+        select_all(&mut query.body);
         name_columns(&mut query.body);
     }
     if !may_have_additions(text) {
@@ -38,13 +39,29 @@ pub(crate) fn parse(text: &str, predicts: &BTreeMap<String, Predict>) -> Result<
     }
 }
 
-/// Whether a text has a word of what is ours; most have none, and need not be walked through.
+/// Whether a text has a word of what is ours, or a query that begins with FROM; most have none, and need not be walked through.
 fn may_have_additions(text: &str) -> bool {
     const WORDS: [&[u8]; 3] = [b"asof", b"predict", b"sample"];
     let bytes = text.as_bytes();
     let begins =
         |at: usize, word: &[u8]| bytes.get(at..at + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word));
-    (0..bytes.len()).any(|at| WORDS.iter().any(|word| begins(at, word)))
+    let is_first = |at: usize| bytes[..at].trim_ascii_end().ends_with(b"(");
+    (0..bytes.len()).any(|at| WORDS.iter().any(|word| begins(at, word)) || (begins(at, b"from") && is_first(at)))
+}
+
+/// Gives a FROM without SELECT what it stands for: the planner takes it for a SELECT of nothing.
+fn select_all(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) if select.flavor == SelectFlavor::FromFirstNoSelect => {
+            select.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())];
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            select_all(left);
+            select_all(right);
+        }
+        SetExpr::Query(query) => select_all(&mut query.body),
+        _ => {}
+    }
 }
 
 /// Gives a column without a name its text as its name: the planner's own has the planner's words, such as `Int64(1)`.
@@ -73,6 +90,7 @@ impl VisitorMut for Additions<'_> {
     type Break = QueryError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<QueryError> {
+        select_all(&mut query.body);
         rewrite_joins(&mut query.body)
     }
 

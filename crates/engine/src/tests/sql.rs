@@ -85,6 +85,55 @@ fn mistakes_are_told_in_the_users_words_with_their_place() {
     }
 }
 
+#[tokio::test]
+async fn a_from_without_select_is_all_of_it() {
+    let catalog = table("t", &batch(vec![("a", ints(vec![Some(1)])), ("b", ints(vec![Some(2)]))]));
+    for sql in [
+        "from t",
+        "FROM t limit 1",
+        "(from t)",
+        "select * from (from t) s",
+        "with s as (\n  -- all of it\n  select 1), u as ( from t) from u",
+        "from t select a, b",
+        "select 1, 2 where false union all from t",
+        "from t except select 3, 4",
+    ] {
+        assert_eq!(text(&engine(), &catalog, sql).await, "1|2\n", "{sql}");
+        assert_eq!(engine().analyze(&catalog, sql).unwrap().schema.fields().len(), 2, "{sql}");
+    }
+    let error = engine().analyze(&catalog, "select n from generate_series(1, 3) as t(n)").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`generate_series` gives a list; in FROM write `unnest(generate_series(...)) as t(n)`"
+    );
+    assert_eq!(text(&engine(), &catalog, "select n from unnest(generate_series(1, 2)) as t(n)").await, "1\n2\n");
+}
+
+#[test]
+fn the_reference_page_has_every_function() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/sql.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let state = engine().base;
+    let of_rows = state.scalar_functions().keys().chain(state.higher_order_functions().keys());
+    let groups: [(&str, Vec<&String>); 3] = [
+        ("### Of a row", of_rows.filter(|name| *name != crate::rewrite::MARKER).collect()),
+        ("### Aggregates", state.aggregate_functions().keys().collect()),
+        ("### Windows", state.window_functions().keys().collect()),
+    ];
+    let mut wanted = page.clone();
+    for (heading, mut names) in groups {
+        names.sort();
+        let list: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+        let (before, rest) = wanted.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
+        let after = rest.split_once("\n###").map_or_else(String::new, |(_, after)| format!("\n###{after}"));
+        wanted = format!("{before}\n{heading}\n\n{}\n{after}", list.join(" "));
+    }
+    if std::env::var_os("PELTON_UPDATE").is_some() {
+        std::fs::write(&path, &wanted).unwrap();
+    }
+    assert_eq!(page, wanted, "`PELTON_UPDATE=1 cargo test -p pelton-engine the_reference_page` writes it anew");
+}
+
 #[test]
 fn constants_that_no_row_makes_right_are_told_when_the_select_is_typed() {
     let catalog = Catalog::default().with("orders", Relation::Typed(orders().schema()));
