@@ -3,13 +3,15 @@
 use crate::{error, provider, rewrite, score};
 use chrono::{DateTime, TimeZone, Utc};
 use datafusion::catalog::{MemTable, TableProvider};
-use datafusion::common::{DataFusionError, Result, TableReference, plan_err};
+use datafusion::common::{Column, DataFusionError, Result, TableReference, plan_err};
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
-use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF, cast,
+};
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use pelton_query::{Catalog, QueryError, Relation, Scorer};
 use sqlparser::ast::Statement;
@@ -58,6 +60,7 @@ impl<'a> Bound<'a> {
             }
             let plan = self.plan_one(statement)?;
             let Some(name) = name else { return Ok(plan) };
+            let plan = as_stored(plan).map_err(error::translate)?;
             self.keep(&name, provider_as_source(Arc::new(ViewTable::new(plan, None))));
         }
         unreachable!("the SELECT itself has no name, and ends the loop")
@@ -123,6 +126,22 @@ impl<'a> Bound<'a> {
     fn keep(&self, name: &str, source: Arc<dyn TableSource>) {
         self.made.lock().expect("no planning panics while it holds the lock").insert(name.to_string(), source);
     }
+}
+
+/// A view gives its readers the types of a table: what is stored has times in UTC, whichever zone or none the SELECT gave them.
+fn as_stored(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let stored = |data_type: &DataType| pelton_query::types::stored(data_type).filter(|stored| stored != data_type);
+    if plan.schema().fields().iter().all(|field| stored(field.data_type()).is_none()) {
+        return Ok(plan);
+    }
+    let columns = plan.schema().iter().map(|(table, field)| {
+        let column = Expr::Column(Column::new(table.cloned(), field.name()));
+        match stored(field.data_type()) {
+            Some(stored) => cast(column, stored).alias_qualified(table.cloned(), field.name()),
+            None => column,
+        }
+    });
+    LogicalPlanBuilder::from(plan.clone()).project(columns.collect::<Vec<_>>())?.build()
 }
 
 /// A state of a query's own, at the instant that the catalog says.

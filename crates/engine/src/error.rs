@@ -1,5 +1,6 @@
 //! The engine's errors in the user's words. Everything that leaves this crate went through here.
 
+use crate::mistake::CORRELATED;
 use arrow::error::ArrowError;
 use datafusion::common::{Column, DataFusionError, SchemaError, Span};
 use pelton_query::QueryError;
@@ -283,9 +284,6 @@ fn without_structures(message: &str) -> String {
     let words = message.split(['{', '(', '[']).next().unwrap_or_default();
     words.trim_end_matches([' ', ':', ',']).to_string()
 }
-
-const CORRELATED: &str =
-    "a subquery that looks at the rows outside of it cannot be run so; compare with `=` in it, or write it as a join";
 
 /// Columns of one name: `Projections require unique expression names but the expression "x AS a" at position 0 and "y AS a" at position 1 ...`.
 fn same_name(text: &str) -> Option<String> {

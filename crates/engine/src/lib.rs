@@ -6,7 +6,6 @@
 
 mod asof;
 mod compile;
-mod constant;
 mod context;
 mod damage;
 mod delta;
@@ -16,11 +15,13 @@ mod lineage;
 mod local;
 mod locality;
 mod memory;
+mod mistake;
 mod order;
 mod overflow;
 mod provider;
 mod rewrite;
 mod score;
+mod times;
 mod volatile;
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use crate::context::{self, Bound};
 use crate::damage::Suspects;
 use crate::memory::Pool;
-use crate::{asof, compile, delta, error, exact, lineage, locality, order, overflow, rewrite, volatile};
+use crate::{
+    asof, compile, delta, error, exact, lineage, locality, mistake, order, overflow, rewrite, times, volatile,
+};
 use async_trait::async_trait;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionStateBuilder;
@@ -22,12 +24,15 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
+/// A query uses one more thread for each of these bytes.
+const MEMORY_OF_THREAD_MIN: usize = 64 << 20;
+
 /// What a query may use.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Bytes that sorts, joins and aggregations of all queries together may hold before they spill.
     pub memory_bytes: usize,
-    /// Threads; 0 means one a core.
+    /// Threads; 0 means one a core. There are no more than the memory is enough for.
     pub threads: usize,
     /// Where spilled rows go; the system's temporary folder when absent.
     pub spill_dir: Option<PathBuf>,
@@ -69,6 +74,8 @@ impl LocalEngine {
             0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             threads => threads,
         };
+        // What a part of a query holds that cannot be on disk is bounded for each thread, not for all.
+        let threads = threads.min(limits.memory_bytes / MEMORY_OF_THREAD_MIN).max(1);
         let mut config = SessionConfig::new().with_target_partitions(threads).with_information_schema(false);
         let options = config.options_mut();
         // Names are written as they are defined; SQL's folding to lower case stays for unquoted ones.
@@ -82,8 +89,9 @@ impl LocalEngine {
         options.sql_parser.collect_spans = true;
         // A hash join's build side cannot spill; a sort-merge join can.
         options.optimizer.prefer_hash_join = true;
-        // What a sort sets aside for merging its spilled runs; by default 10 MB each, which a small limit does not have.
-        options.execution.sort_spill_reservation_bytes = (limits.memory_bytes / 64).min(10 << 20);
+        // What a sort sets aside for merging its spilled runs, before it has any; by default 10 MB each. A SELECT has tens of sorts, each
+        // on all threads.
+        options.execution.sort_spill_reservation_bytes = (limits.memory_bytes / (64 * threads)).min(10 << 20);
         options.execution.sort_in_place_threshold_bytes = limits.memory_bytes.min(2 << 30);
         options.execution.time_zone = Some("UTC".into());
         let mut state = SessionStateBuilder::new()
@@ -95,6 +103,7 @@ impl LocalEngine {
             .build();
         state.register_udf(Arc::new(asof::marker_function())).map_err(error::translate)?;
         exact::register(&mut state).map_err(error::translate)?;
+        times::register(&mut state).map_err(error::translate)?;
         let mut placeless = state.clone();
         placeless.config_mut().options_mut().sql_parser.collect_spans = false;
         Ok(LocalEngine { base: state, placeless })
@@ -104,7 +113,11 @@ impl LocalEngine {
     /// and arithmetic checked.
     fn logical(&self, catalog: &Catalog, sql: &str) -> Result<(SessionState, LogicalPlan), QueryError> {
         let state = context::state_at(&self.base, catalog);
-        let plan = order::with_ties_broken(logical_in(&state, catalog, sql)?);
+        let plan = logical_in(&state, catalog, sql)?;
+        if let Some(mistake) = mistake::first_in(&plan) {
+            return Err(mistake);
+        }
+        let plan = order::with_ties_broken(plan);
         let plan = plan.and_then(overflow::checked).map_err(error::translate)?;
         Ok((state, plan))
     }
@@ -129,7 +142,11 @@ impl Engine for LocalEngine {
             // Once more, for its place.
             Err(_) => logical_in(&self.base, catalog, sql)?,
         };
-        Ok(Typed { schema: Arc::new(plan.schema().as_arrow().clone()), volatile: volatile::reasons(&plan)? })
+        let volatile = volatile::reasons(&plan)?;
+        if let Some(mistake) = mistake::correlated(&self.base, &plan) {
+            return Err(mistake);
+        }
+        Ok(Typed { schema: Arc::new(plan.schema().as_arrow().clone()), volatile })
     }
 
     fn locality(&self, catalog: &Catalog, sql: &str) -> Result<Locality, QueryError> {

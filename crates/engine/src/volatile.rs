@@ -1,7 +1,7 @@
 //! What makes a SELECT's result depend on more than its inputs.
 
 use crate::order::{self, Below};
-use crate::{constant, error};
+use crate::{error, mistake};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{
     Distinct, DistinctOn, Expr, LogicalPlan, Volatility, WindowFrame, WindowFrameUnits, WindowFunctionDefinition,
@@ -9,10 +9,10 @@ use datafusion::logical_expr::{
 use pelton_query::QueryError;
 use std::collections::BTreeSet;
 
-/// The reasons, in words; empty when the result is a function of the inputs. Fails when there is none for any input, because of a constant.
+/// The reasons, in words; empty when the result is a function of the inputs. Fails with the first mistake that is met.
 pub(crate) fn reasons(plan: &LogicalPlan) -> Result<Vec<String>, QueryError> {
     let mut found = BTreeSet::new();
-    let mut mistake = None;
+    let mut first = None;
     plan.apply_with_subqueries(|node| {
         match node {
             LogicalPlan::Limit(limit) => match order::below(&limit.input) {
@@ -27,18 +27,18 @@ pub(crate) fn reasons(plan: &LogicalPlan) -> Result<Vec<String>, QueryError> {
             LogicalPlan::Distinct(Distinct::On(DistinctOn { sort_expr: None, .. })) => {
                 found.insert("distinct on without an order".to_string());
             }
-            _ => {}
+            _ => first = first.take().or_else(|| mistake::of_node(node)),
         }
         node.apply_expressions(|expression| {
             expression.apply(|part| {
                 look(part, &mut found);
-                mistake = mistake.take().or_else(|| constant::mistake(part));
+                first = first.take().or_else(|| mistake::of_expression(part, node));
                 Ok(TreeNodeRecursion::Continue)
             })
         })
     })
     .map_err(error::translate)?;
-    mistake.map_or(Ok(found.into_iter().collect()), Err)
+    first.map_or(Ok(found.into_iter().collect()), Err)
 }
 
 /// Aggregates and windows whose result depends on the order of rows.

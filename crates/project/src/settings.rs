@@ -133,7 +133,7 @@ pub static ENGINE: SettingsTable = SettingsTable {
         "kind" optional "`local`" "\"local\"" r#"kind = "local""# "The engine: in this process."
         "memory" optional "a size such as `\"512MB\"` or `\"2GiB\"`, or a number of bytes; at least 16 MB" "\"1GB\"" r#"memory = "2GB""#
             "What sorts, joins and aggregations may hold before they spill."
-        "threads" optional "a whole number from 0 to 1024" "0" "threads = 4" "How many threads a query uses; 0 means one a core."
+        "threads" optional "a whole number from 0 to 1024" "0" "threads = 4" "How many threads a query uses; 0 means one a core. A query uses at most one for each 64 MB of `memory`."
     },
 };
 

@@ -114,7 +114,9 @@ impl ExecutionPlan for AsOfExec {
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true, false]
+        // The left rows do come out in their order, and `properties` says so. Said here, the optimizer would sort the input as what is above
+        // wants it, and not as this operator does.
+        vec![false, false]
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {

@@ -6,6 +6,57 @@ use pelton_base::Seed;
 
 type Key = (Option<i64>, Option<i64>);
 
+#[tokio::test]
+async fn joins_one_above_the_other_each_get_their_order_on_any_number_of_threads() {
+    let numbers = |of: &dyn Fn(i64) -> i64| ints((0..300).map(|row| Some(of(row))).collect());
+    let at = |of: &dyn Fn(i64) -> i64| times((0..300).map(|row| Some(of(row) * 86_400_000_000)).collect());
+    let labels = batch(vec![
+        ("id", numbers(&|row| row)),
+        ("u", numbers(&|row| row % 7)),
+        ("r", numbers(&|row| row % 3)),
+        ("t", at(&|row| 1 + row % 28)),
+    ]);
+    let by_user = batch(vec![("u", numbers(&|row| row % 7)), ("t", at(&|row| row % 28)), ("g", numbers(&|row| row))]);
+    let by_both = batch(vec![
+        ("u", numbers(&|row| row % 7)),
+        ("r", numbers(&|row| row % 3)),
+        ("t", at(&|row| row % 28)),
+        ("f", numbers(&|row| row)),
+    ]);
+    let catalog = with(with(table("l", &labels), "f1", &by_user), "f2", &by_both);
+    let lagged = |days: usize, name: &str| {
+        format!(" asof join f1 {name} match_condition (l.t - interval '{days} days' >= {name}.t) on l.u = {name}.u")
+    };
+    let user = " asof join f1 a match_condition (l.t >= a.t) on l.u = a.u".to_string();
+    let both = " asof join f2 b match_condition (l.t >= b.t) on l.u = b.u and l.r = b.r".to_string();
+    let swapped = " asof join f2 c match_condition (l.t >= c.t) on l.r = c.r and l.u = c.u".to_string();
+    for joins in [
+        lagged(1, "a") + &lagged(2, "b") + &lagged(3, "c"),
+        user.clone() + &both,
+        both.clone() + &user,
+        both.clone() + &swapped,
+        user.clone() + &lagged(1, "b"),
+        both + &lagged(2, "c") + &user,
+    ] {
+        for select in ["count(*) as n, sum(l.id) as s", "l.u, count(a.g) as n, sum(a.g) as s"] {
+            let group = if select.starts_with("l.u") { " group by l.u order by l.u" } else { "" };
+            if !group.is_empty() && !joins.contains(" a match") {
+                continue;
+            }
+            let sql = format!("select {select} from l{joins}{group}");
+            let on = async |threads| {
+                let engine = LocalEngine::new(&Limits { threads, ..Limits::default() }).unwrap();
+                text(&engine, &catalog, &sql).await
+            };
+            let alone = on(1).await;
+            assert!(alone.starts_with("300|44850\n") || !group.is_empty(), "{sql}: {alone}");
+            for threads in [2, 3, 8] {
+                assert_eq!(on(threads).await, alone, "{threads} threads: {sql}");
+            }
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Label {
     id: i64,
@@ -206,9 +257,11 @@ async fn it_spills_under_a_small_memory_limit_with_the_same_result() {
             value: Some(at),
         })
         .collect();
+    // Each with memory of its own, as batches of files have.
+    let parts = |batches: Vec<RecordBatch>| Relation::Batches(batches[0].schema(), batches);
     let catalog = Catalog::default()
-        .with("l", split(&label_batch(&labels), 8192))
-        .with("f", split(&feature_batch(&features, "known_at"), 8192));
+        .with("l", parts(labels.chunks(8192).map(label_batch).collect()))
+        .with("f", parts(features.chunks(8192).map(|rows| feature_batch(rows, "known_at")).collect()));
     let sql = "select count(*) as id, max(f.time) as time, sum(f.value * (l.id % 1000)) as value \
                from l asof join f match_condition (l.at >= f.time) on l.k1 = f.k1";
     let plenty = joined(&engine(), &catalog, sql).await;

@@ -134,6 +134,98 @@ fn the_reference_page_has_every_function() {
     assert_eq!(page, wanted, "`PELTON_UPDATE=1 cargo test -p pelton-engine the_reference_page` writes it anew");
 }
 
+#[tokio::test]
+async fn a_view_gives_its_readers_the_types_of_a_table() {
+    let raw = batch(vec![("id", ints(vec![Some(1)])), ("raw", texts(vec![Some("2026-07-01 22:30:00")]))]);
+    for (inner, outer, wanted) in [
+        (
+            "select id, cast(raw as timestamp) as ts from a",
+            "select ts at time zone 'Europe/Berlin' as l, cast(ts at time zone 'Europe/Berlin' as date) as d from v",
+            "2026-07-02T00:30:00+02:00|2026-07-02\n",
+        ),
+        (
+            "select id, to_timestamp(raw) at time zone 'Europe/Berlin' as l from a",
+            "select cast(l as date) as d, extract(hour from l) as h from v",
+            "2026-07-01|22\n",
+        ),
+        (
+            "select to_timestamp_seconds(id) as s from a",
+            "select s + interval '500 milliseconds' as x from v",
+            "1970-01-01T00:00:01.500Z\n",
+        ),
+        ("select arrow_cast(id, 'UInt8') as u from a", "select -u as n from v", "-1\n"),
+        ("select 1 as one, w.* from (select id, raw from a) w", "select one, id from v", "1|1\n"),
+    ] {
+        let catalog = table("a", &raw).with("v", Relation::View(inner.into()));
+        assert_eq!(text(&engine(), &catalog, outer).await, wanted, "{inner}");
+    }
+}
+
+#[tokio::test]
+async fn times_of_texts_are_what_they_are_announced_to_be() {
+    let raw = batch(vec![("raw", texts(vec![Some("2026-07-01 22:30:00"), None])), ("n", ints(vec![Some(5), None]))]);
+    let catalog = table("a", &raw);
+    for (sql, wanted) in [
+        ("to_timestamp(raw)", "2026-07-01T22:30:00Z\n\n"),
+        ("to_timestamp(raw) + interval '1 hour'", "2026-07-01T23:30:00Z\n\n"),
+        ("date_trunc('hour', to_timestamp(raw))", "2026-07-01T22:00:00Z\n\n"),
+        ("to_timestamp(raw, '%Y-%m-%d %H:%M:%S')", "2026-07-01T22:30:00Z\n\n"),
+        ("to_timestamp(raw) at time zone 'UTC'", "2026-07-01T22:30:00Z\n\n"),
+        ("to_timestamp_seconds(raw)", "2026-07-01T22:30:00Z\n\n"),
+        ("to_timestamp_millis(n)", "1970-01-01T00:00:00.005Z\n\n"),
+        ("to_timestamp(n)", "1970-01-01T00:00:05Z\n\n"),
+    ] {
+        let sql = format!("select {sql} as x from a");
+        assert_eq!(text(&engine(), &catalog, &sql).await, wanted, "{sql}");
+    }
+    assert_eq!(text(&engine(), &catalog, "select to_timestamp('2026-01-01') as x").await, "2026-01-01T00:00:00Z\n");
+}
+
+#[test]
+fn what_always_fails_when_it_is_run_is_told_when_it_is_typed() {
+    let catalog = Catalog::default().with("orders", Relation::Typed(orders().schema()));
+    for (sql, says) in [
+        ("select order_id from orders where row_number() over () = 1", "a window function stands in WHERE"),
+        ("select customer_id from orders group by 1 having row_number() over () = 1", "a window function stands in"),
+        ("select o.order_id from orders o join orders p on row_number() over () = 1", "a window function stands in"),
+        (
+            "select (select max(amount) from orders p where p.order_id < o.order_id) as m from orders o",
+            "a subquery that",
+        ),
+        (
+            "select (select order_id from orders p where p.customer_id = o.customer_id order by amount limit 1) as m from orders o",
+            "a subquery that",
+        ),
+        (
+            "select o.order_id, z.m from orders o, lateral (select max(amount) as m from orders p where p.order_id < o.order_id) z",
+            "a subquery that",
+        ),
+        ("select date '2026-01-01' + interval '36 hours' as d", "a date has no hours"),
+        (
+            "select count(*) as n from orders where ordered_at < cast(ordered_at as date) - interval '1 minute'",
+            "a date has",
+        ),
+        (
+            "select to_timestamp_seconds(order_id) + interval '500 milliseconds' as d from orders",
+            "a time in seconds has",
+        ),
+        ("select to_char(ordered_at, 'YYYY-MM') as m from orders", "`'YYYY-MM'` has no `%`"),
+    ] {
+        let error = engine().analyze(&catalog, sql).expect_err(sql);
+        assert!(error.to_string().starts_with(says), "{sql}: {error}");
+    }
+    for sql in [
+        "select order_id from orders qualify row_number() over (order by order_id) = 1",
+        "select (select max(amount) from orders p where p.customer_id = o.customer_id) as m from orders o",
+        "select order_id from orders o where exists (select 1 from orders p where p.customer_id = o.customer_id)",
+        "select order_id from orders where customer_id in (select customer_id from orders where amount > 0)",
+        "select date '2026-01-01' + interval '48 hours' as d, date '2026-01-31' + interval '1 month' as m",
+        "select timestamp '2026-01-01' + interval '36 hours' as d, to_char(ordered_at, '%Y-%m') as m from orders",
+    ] {
+        assert!(engine().analyze(&catalog, sql).is_ok(), "{sql}: {:?}", engine().analyze(&catalog, sql));
+    }
+}
+
 #[test]
 fn constants_that_no_row_makes_right_are_told_when_the_select_is_typed() {
     let catalog = Catalog::default().with("orders", Relation::Typed(orders().schema()));

@@ -1,0 +1,125 @@
+//! Mistakes of a SELECT that the planner lets pass, and that come to light when rows are read, or never: constants that no row can make right,
+//! times that lose their hours, windows and subqueries where none can be.
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::expr::{Cast, ScalarFunction};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
+use pelton_query::{QueryError, types};
+
+use arrow::datatypes::{DataType, TimeUnit};
+
+/// The first mistake of an analyzed plan.
+pub(crate) fn first_in(plan: &LogicalPlan) -> Option<QueryError> {
+    let mut found = None;
+    let walked = plan.apply_with_subqueries(|node| {
+        found = found.take().or_else(|| of_node(node));
+        node.apply_expressions(|expression| {
+            expression.apply(|part| {
+                found = found.take().or_else(|| of_expression(part, node));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    walked.err().map(crate::error::translate).or(found)
+}
+
+/// A window where rows are chosen: it is worked out over those that were.
+pub(crate) fn of_node(node: &LogicalPlan) -> Option<QueryError> {
+    let condition = match node {
+        LogicalPlan::Filter(filter) => Some(&filter.predicate),
+        LogicalPlan::Join(join) => join.filter.as_ref(),
+        _ => None,
+    }?;
+    let is_window = |part: &Expr| Ok(matches!(part, Expr::WindowFunction(_)));
+    condition.exists(is_window).ok()?.then(|| QueryError::Unsupported {
+        message: "a window function stands in WHERE, HAVING or ON; write it after QUALIFY, or in a subquery".into(),
+    })
+}
+
+/// Why an expression fails or loses something whatever the row, when it does. Its types are resolved.
+pub(crate) fn of_expression(part: &Expr, node: &LogicalPlan) -> Option<QueryError> {
+    let message = match part {
+        Expr::Cast(Cast { expr, field }) => {
+            let Expr::Literal(value, _) = expr.as_ref() else { return None };
+            value.cast_to(field.data_type()).err()?;
+            let wanted = types::name(field.data_type());
+            match value.try_as_str().flatten() {
+                Some(text) => format!("`'{text}'` cannot be read as {wanted}"),
+                None => format!("`{value}` cannot be a value of {wanted}"),
+            }
+        }
+        Expr::BinaryExpr(BinaryExpr { op: Operator::Divide | Operator::Modulo, right, .. }) => {
+            let Expr::Literal(value, _) = right.as_ref() else { return None };
+            if !value.data_type().is_integer() || *value != ScalarValue::new_zero(&value.data_type()).ok()? {
+                return None;
+            }
+            "division by zero".to_string()
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus | Operator::Minus, right }) => {
+            let (time, interval) = if is_interval(right) { (left, right) } else { (right, left) };
+            let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = interval.as_ref() else {
+                return None;
+            };
+            lost(interval.nanoseconds, &type_of(time, node)?)?
+        }
+        Expr::ScalarFunction(ScalarFunction { func, args }) if matches!(func.name(), "to_char" | "date_format") => {
+            let Some(Expr::Literal(pattern, _)) = args.get(1) else { return None };
+            let pattern = pattern.try_as_str().flatten().filter(|pattern| !pattern.contains('%'))?;
+            format!("`'{pattern}'` has no `%`, so it would be the result; patterns are as '%Y-%m-%d %H:%M:%S'")
+        }
+        _ => return None,
+    };
+    Some(QueryError::Type { message, at: None })
+}
+
+fn is_interval(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::IntervalMonthDayNano(_), _))
+}
+
+fn type_of(expr: &Expr, node: &LogicalPlan) -> Option<DataType> {
+    let scope = match node.inputs().as_slice() {
+        [] => DFSchema::empty(),
+        inputs => merge_schema(inputs),
+    };
+    expr.get_type(&scope).ok()
+}
+
+/// What a time has no place for: the engine passes over it.
+fn lost(nanoseconds: i64, time: &DataType) -> Option<String> {
+    const SECOND: i64 = 1_000_000_000;
+    match time {
+        DataType::Date32 | DataType::Date64 if nanoseconds % (24 * 3600 * SECOND) != 0 => {
+            Some("a date has no hours: what is added to it would be lost; write `cast(DAY as timestamp)`".to_string())
+        }
+        DataType::Timestamp(TimeUnit::Second, _) if nanoseconds % SECOND != 0 => Some(
+            "a time in seconds has no fractions: what is added to it would be lost; write `to_timestamp(x)`".into(),
+        ),
+        _ => None,
+    }
+}
+
+/// What is said of a subquery that looks at the rows outside of it.
+pub(crate) const CORRELATED: &str = "a subquery that looks at the rows outside of it can compare them with `=`, under at most an aggregate; write it as a join, and \
+     `select unnest(LIST)` for the items of a list";
+
+/// Whether a subquery looks at the rows outside of it in a way that cannot be run. Only the optimizer can tell.
+pub(crate) fn correlated(state: &SessionState, plan: &LogicalPlan) -> Option<QueryError> {
+    if !looks_outside(plan) || state.optimize(plan).is_ok_and(|plan| !looks_outside(&plan)) {
+        return None;
+    }
+    Some(QueryError::Unsupported { message: CORRELATED.into() })
+}
+
+fn looks_outside(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    let _ = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            found = found || expression.exists(|part| Ok(matches!(part, Expr::OuterReferenceColumn(..))))?;
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    });
+    found
+}
