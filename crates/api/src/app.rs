@@ -24,6 +24,9 @@ use tokio::sync::Semaphore;
 /// How much of a refused body is read, so that its client gets to the answer; a client that sends more sees a closed connection.
 const DISCARDED_BYTES_MAX: usize = 64 << 20;
 
+/// For how long more of a refused body is waited for.
+const DISCARD_PAUSE_MAX: Duration = Duration::from_millis(500);
+
 /// What the routes share; cheap to clone.
 #[derive(Clone)]
 pub struct App {
@@ -167,10 +170,13 @@ impl FromRequest<App> for Content {
             return Err(Report::error("invalid-request", message).into());
         }
         let told = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let is_waiting =
+            headers.get(header::EXPECT).is_some_and(|what| what.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let is_too_large = told.is_some_and(|told| told > bytes_max);
         let mut chunks = request.into_body().into_data_stream();
         let read = if is_too_large { Err(too_large(bytes_max)) } else { read(&mut chunks, bytes_max).await };
-        if read.is_err() {
+        // A client that waits to be told to go on has sent nothing.
+        if read.is_err() && !is_waiting {
             discard(&mut chunks).await;
         }
         read.map(Content)
@@ -196,11 +202,12 @@ async fn read(chunks: &mut BodyDataStream, bytes_max: u64) -> Result<Bytes, Refu
     Ok(if whole.is_empty() { first } else { whole.freeze() })
 }
 
-/// Takes the rest of a refused body off the wire, up to a limit: many clients read the answer only when they have sent everything.
+/// Takes the rest of a refused body off the wire, as long as it comes and up to a limit: many clients read the answer only when they have sent
+/// everything.
 async fn discard(chunks: &mut BodyDataStream) {
     let mut bytes = 0;
     while bytes < DISCARDED_BYTES_MAX
-        && let Some(Ok(chunk)) = chunks.next().await
+        && let Ok(Some(Ok(chunk))) = tokio::time::timeout(DISCARD_PAUSE_MAX, chunks.next()).await
     {
         bytes += chunk.len();
     }

@@ -6,6 +6,7 @@
 
 mod app;
 mod connection;
+mod object;
 mod refusal;
 mod server;
 mod v1;

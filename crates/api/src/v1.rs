@@ -1,6 +1,7 @@
 //! `/v1`: rows as JSON, what the endpoints are, and receipts.
 
 use crate::app::{App, Content, Names};
+use crate::object::{Described, Object};
 use crate::refusal::{Refusal, json, json_bytes};
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
@@ -29,22 +30,30 @@ pub(crate) fn routes() -> Router<App> {
 
 /// The body of a prediction request.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object with `rows` or `row`")]
+#[serde(deny_unknown_fields)]
 struct Ask<'a> {
     #[serde(borrow)]
     rows: Option<&'a RawValue>,
     #[serde(borrow)]
     row: Option<&'a RawValue>,
     #[serde(default)]
-    options: Options,
+    options: Object<Options>,
+}
+
+impl Described for Ask<'_> {
+    const WORDS: &'static str = "an object with `rows` or `row`";
 }
 
 /// What the answer is to hold besides.
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default, expecting = "an object such as `{\"features\": true}`")]
+#[serde(deny_unknown_fields, default)]
 struct Options {
     /// The features that were looked up, and the derived columns.
     features: bool,
+}
+
+impl Described for Options {
+    const WORDS: &'static str = "an object such as `{\"features\": true}`";
 }
 
 async fn predict_rows(
@@ -54,7 +63,7 @@ async fn predict_rows(
 ) -> Result<Response, Refusal> {
     let endpoints = app.endpoints();
     let endpoint = Arc::clone(endpoints.model(&name, None)?);
-    let ask: Ask = serde_json::from_slice(&body).map_err(|error| invalid_json(&error))?;
+    let ask: Object<Ask<'_>> = serde_json::from_slice(&body).map_err(|error| invalid_json(&error))?;
     let request = rows_of(&ask, &endpoint.pipeline, app.settings.rows_max)?;
     let answer = predict(Arc::clone(&endpoints), Arc::clone(&endpoint), request, app.clock.as_ref(), &app.log).await?;
     Ok(json_bytes(write_answer(&endpoints, &endpoint, &answer, ask.options.features)))

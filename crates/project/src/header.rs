@@ -23,7 +23,14 @@ const LATER_ENDS_TRIED_MAX: usize = 8;
 pub(crate) fn read<'a>(file: &File<'a>) -> (Header<'a>, usize) {
     let text = file.text;
     let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    let Some((open, toml)) = find(text, start) else { return (Header::None, start) };
+    let Some((open, toml)) = find(text, start) else {
+        if let Some(span) = meant(text, start) {
+            let report = Report::error("invalid-toml", "this comment is no header, and looks like one");
+            file.report_at(span, report.hint("begin the header with `/* pelton`"));
+            return (Header::Broken, start);
+        }
+        return (Header::None, start);
+    };
     let opening = (open, toml);
     let Some(length) = text[toml..].find("*/") else {
         file.report_at(opening, Report::error("invalid-toml", "the header is never closed").hint("end it with `*/`"));
@@ -65,6 +72,36 @@ fn find(text: &str, start: usize) -> Option<(usize, usize)> {
                 return Some((at, text.len() - inner.len() + "pelton".len()));
             }
             at += comment_length(rest)?;
+        } else {
+            return None;
+        }
+    }
+}
+
+/// Finds what was meant to be a header among the comments before the first word of SQL: settings after a word that is nearly right, or lines
+/// of comment that begin with the right one.
+fn meant(text: &str, start: usize) -> Option<Span> {
+    let mut at = start;
+    loop {
+        at += text[at..].len() - text[at..].trim_start().len();
+        let rest = &text[at..];
+        if rest.starts_with("--") {
+            let line = rest.lines().next()?;
+            if line.trim_start_matches('-').trim() == "pelton" {
+                return Some((at, at + line.len()));
+            }
+            at += rest.find('\n')?;
+        } else if let Some(inner) = rest.strip_prefix("/*") {
+            let length = comment_length(rest)?;
+            let inner = inner[..length - "/**/".len()].trim();
+            let (word, settings) = inner.split_at(inner.find(|c: char| !c.is_alphanumeric()).unwrap_or(inner.len()));
+            let is_near = pelton_base::suggest::did_you_mean(word, ["pelton"]).is_some();
+            let is_toml = |text: &str| Document::parse(text).is_ok_and(|document| !document.as_table().is_empty());
+            if is_near && is_toml(settings.trim_start_matches(':')) {
+                let word = at + rest.find(word)?;
+                return Some((at, word + "pelton".len().min(text.len() - word)));
+            }
+            at += length;
         } else {
             return None;
         }

@@ -154,7 +154,12 @@ impl QueryError {
                     Some(table) => format!("table `{table}` has no column `{name}`"),
                     None => format!("{subject} names a column `{name}` that none of its inputs has"),
                 };
-                let report = Report::error("unknown-column", message).suggest(name, known.iter().map(String::as_str));
+                let report = Report::error("unknown-column", message);
+                let meant = pelton_base::suggest::did_you_mean(name, known.iter().map(String::as_str));
+                let report = match meant {
+                    Some(meant) => report.hint(format!("did you mean `{}`?", crate::sql::as_written(meant))),
+                    None => report,
+                };
                 if known.is_empty() { report } else { report.note(format!("columns: {}", list(known))) }
             }
             QueryError::UnknownFunction { name, suggestion } => {

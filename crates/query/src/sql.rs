@@ -8,6 +8,13 @@ pub fn ident(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// An identifier as somebody writes it: quoted where SQL would read another one without quotes.
+pub fn as_written(name: &str) -> String {
+    let is_plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
+    if is_plain { name.to_string() } else { ident(name) }
+}
+
 /// Quotes a dotted name part by part: `pelton.runs` becomes `"pelton"."runs"`.
 pub fn dotted(name: &str) -> String {
     name.split('.').map(ident).collect::<Vec<_>>().join(".")
@@ -27,8 +34,7 @@ pub fn text(value: &str) -> String {
 pub fn timestamp_advice(name: &str, data_type: &DataType) -> String {
     match data_type {
         DataType::Date32 | DataType::Date64 | DataType::Utf8 => {
-            let is_plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-            let name = if is_plain { name.to_string() } else { ident(name) };
+            let name = as_written(name);
             format!("select `cast({name} as timestamp) as {name}`")
         }
         _ => "cast it to a timestamp".to_string(),

@@ -359,11 +359,10 @@ pub async fn predict_rows(ctx: &Context, environment: &str, model: &str, rows: &
     let endpoints = Arc::new(serving::load_endpoints(ctx, environment)?);
     let endpoint = endpoints.model(model, None)?.clone();
     let columns = endpoint.pipeline.request();
-    let rows_max = ctx.project.settings.server.rows_max;
     let request = if rows.trim_start().starts_with('{') {
         pelton_serve::decode_row(columns, rows)?
     } else {
-        pelton_serve::decode_rows(columns, rows, rows_max)?
+        pelton_serve::decode_rows(columns, rows, usize::MAX)?
     };
     let log = Log::open(&ctx.warehouse.log_dir(), LogSettings::default())?;
     let answer = pelton_serve::predict(endpoints.clone(), endpoint.clone(), request, ctx.clock.as_ref(), &log).await?;

@@ -52,6 +52,27 @@ async fn a_client_that_sends_too_much_gets_to_read_why() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_nothing_of_too_much_is_refused_at_once() {
+    let house = house_with(ServerSettings { timeout_ms: 3_600_000, ..settings() });
+    let listener = bind("127.0.0.1", 0).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(serve(listener, house.app.clone(), async {
+        let _ = stopped.await;
+    }));
+    for expects in ["expect: 100-continue\r\n", ""] {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let head = format!("POST {PREDICT} HTTP/1.1\r\nhost: x\r\n{expects}content-length: 99999999999\r\n\r\n");
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 12];
+        connection.read_exact(&mut answer).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 413", "{expects}");
+    }
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn rows_beyond_the_limit_are_refused() {
     let house = house();
     let row = json!({"customer_id": 7, "amount": 1, "channel": null});

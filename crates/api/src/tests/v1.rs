@@ -75,6 +75,14 @@ async fn mistakes_in_a_request_are_named() {
         assert_eq!(reply.json()["notes"], notes, "{body}");
     }
     assert_eq!(send(r#"{"rows":[]}"#).await.json()["predictions"], json!([]));
+    // The fields of an object in their order are no object.
+    for body in [r#"[null,{"customer_id":7,"amount":1,"channel":null},[true]]"#, r#"{"rows":[],"options":[true]}"#] {
+        let (_, code, message) = send(body).await.refusal();
+        assert!(
+            code == "invalid-request" && message.contains("invalid type: sequence, expected an object"),
+            "{message}"
+        );
+    }
 }
 
 #[tokio::test]

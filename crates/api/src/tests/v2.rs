@@ -115,6 +115,18 @@ async fn mistakes_in_tensors_are_named() {
         (reply.refusal().2.as_str(), &reply.json()["hints"][0]),
         ("there is no output `scroe`", &json!("did you mean `score`?"))
     );
+    let listed = json!({"inputs": [["amount", [1], "FP64", null, [1.0]]]});
+    let (_, _, message) = house().post(INFER, listed).await.refusal();
+    assert!(message.contains("invalid type: sequence, expected an input, an object with `name`"), "{message}");
+}
+
+#[tokio::test]
+async fn no_rows_have_as_many_probabilities_as_there_are_classes() {
+    let none = |name: &str, datatype: &str| json!({"name": name, "datatype": datatype, "shape": [0], "data": []});
+    let inputs = [none("channel", "BYTES"), none("customer_id", "INT64"), none("amount", "FP64")];
+    let reply = house().post(INFER, json!({"inputs": inputs})).await.json();
+    let of_classes = json!({"name": "probabilities", "datatype": "FP64", "shape": [0, 2], "data": []});
+    assert_eq!(reply["outputs"][2], of_classes, "{reply}");
 }
 
 fn binary_request(head: &Value, tail: &[u8]) -> Request<Body> {

@@ -3,6 +3,7 @@
 use super::datatype::Datatype;
 use super::output::{Wanted, write_answer};
 use crate::app::{App, Content, Names};
+use crate::object::{Described, Object};
 use crate::refusal::Refusal;
 use arrow::array::{Array, RecordBatch};
 use axum::extract::State;
@@ -19,56 +20,79 @@ pub(super) const JSON_LENGTH: &str = "inference-header-content-length";
 
 /// The body. What the protocol lets clients add is not looked at.
 #[derive(Deserialize)]
-#[serde(expecting = "an object with `inputs`")]
 struct Infer<'a> {
     id: Option<String>,
     #[serde(default)]
-    parameters: RequestParameters,
+    parameters: Object<RequestParameters>,
     #[serde(borrow, default)]
-    inputs: Vec<Input<'a>>,
+    inputs: Vec<Object<Input<'a>>>,
     #[serde(default)]
-    outputs: Vec<RequestedOutput>,
+    outputs: Vec<Object<RequestedOutput>>,
+}
+
+impl Described for Infer<'_> {
+    const WORDS: &'static str = "an object with `inputs`";
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default, expecting = "an object of parameters")]
+#[serde(default)]
 struct RequestParameters {
     binary_data_output: bool,
 }
 
+impl Described for RequestParameters {
+    const WORDS: &'static str = PARAMETERS;
+}
+
+const PARAMETERS: &str = "an object of parameters";
+
 #[derive(Deserialize)]
-#[serde(expecting = "an input, an object with `name`, `shape`, `datatype` and `data`")]
 struct Input<'a> {
     name: String,
     shape: Vec<i64>,
     datatype: String,
     #[serde(default)]
-    parameters: InputParameters,
+    parameters: Object<InputParameters>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
 
+impl Described for Input<'_> {
+    const WORDS: &'static str = "an input, an object with `name`, `shape`, `datatype` and `data`";
+}
+
 #[derive(Deserialize, Default)]
-#[serde(default, expecting = "an object of parameters")]
+#[serde(default)]
 struct InputParameters {
     binary_data_size: Option<usize>,
     shared_memory_region: Option<String>,
 }
 
+impl Described for InputParameters {
+    const WORDS: &'static str = PARAMETERS;
+}
+
 #[derive(Deserialize)]
-#[serde(expecting = "an output, an object with `name`")]
 struct RequestedOutput {
     name: String,
     #[serde(default)]
-    parameters: OutputParameters,
+    parameters: Object<OutputParameters>,
+}
+
+impl Described for RequestedOutput {
+    const WORDS: &'static str = "an output, an object with `name`";
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default, expecting = "an object of parameters")]
+#[serde(default)]
 struct OutputParameters {
     binary_data: Option<bool>,
     classification: u64,
     shared_memory_region: Option<String>,
+}
+
+impl Described for OutputParameters {
+    const WORDS: &'static str = PARAMETERS;
 }
 
 pub(super) async fn infer(
@@ -99,7 +123,7 @@ async fn answer(
     let endpoints = app.endpoints();
     let endpoint = Arc::clone(endpoints.model(name, version)?);
     let (json, binary) = split(headers, body)?;
-    let infer: Infer = serde_json::from_slice(json).map_err(|error| invalid_json(&error))?;
+    let infer: Object<Infer<'_>> = serde_json::from_slice(json).map_err(|error| invalid_json(&error))?;
     let wanted = wanted(&infer, endpoint.pipeline.output())?;
     let request = decode(endpoint.pipeline.request(), &infer.inputs, binary, app.settings.rows_max)?;
     let answer = predict(endpoints, Arc::clone(&endpoint), request, app.clock.as_ref(), &app.log).await?;
@@ -123,7 +147,7 @@ fn wanted(infer: &Infer<'_>, output: &arrow::datatypes::Fields) -> Result<Vec<Wa
         return Ok((0..output.len()).map(|column| Wanted { column, binary }).collect());
     }
     let names = || output.iter().map(|field| field.name().as_str());
-    let find = |asked: &RequestedOutput| {
+    let find = |asked: &Object<RequestedOutput>| {
         if asked.parameters.classification > 0 || asked.parameters.shared_memory_region.is_some() {
             let what = if asked.parameters.classification > 0 { "classification" } else { "shared memory" };
             return Err(Report::error(
@@ -142,7 +166,12 @@ fn wanted(infer: &Infer<'_>, output: &arrow::datatypes::Fields) -> Result<Vec<Wa
 }
 
 /// Tensors, one for each column, as rows; every mistake of every tensor is named.
-fn decode(columns: &[Column], inputs: &[Input<'_>], mut binary: &[u8], rows_max: usize) -> Result<RecordBatch, Report> {
+fn decode(
+    columns: &[Column],
+    inputs: &[Object<Input<'_>>],
+    mut binary: &[u8],
+    rows_max: usize,
+) -> Result<RecordBatch, Report> {
     let Some(first) = inputs.first() else {
         return Err(Report::error("invalid-request", "the request has no `inputs`")
             .hint("`GET /v2/models/NAME` gives the inputs with types and shapes"));

@@ -45,7 +45,8 @@ pub(super) fn write_answer(
         }
         let field = &answer.scored.output.fields()[wanted.column];
         let column = answer.scored.output.column(wanted.column);
-        write_tensor(&mut out, &mut binary, field.name(), column, wanted.binary)?;
+        let classes = endpoint.pipeline.classes().map_or(0, |classes| classes.len());
+        write_tensor(&mut out, &mut binary, (field.name(), column, classes), wanted.binary)?;
     }
     out.extend_from_slice(b"]}");
     if !wanted.iter().any(|wanted| wanted.binary) {
@@ -63,8 +64,7 @@ pub(super) fn write_answer(
 fn write_tensor(
     out: &mut Vec<u8>,
     binary: &mut Vec<u8>,
-    name: &str,
-    column: &ArrayRef,
+    (name, column, classes): (&str, &ArrayRef, usize),
     is_binary: bool,
 ) -> Result<(), Report> {
     let rows = column.len();
@@ -72,7 +72,7 @@ fn write_tensor(
     let (values, shape): (ArrayRef, Value) = match column.data_type() {
         DataType::List(_) => {
             let lists = column.as_list::<i32>();
-            let items = if rows == 0 { 0 } else { lists.value_length(0) };
+            let items = if rows == 0 { classes } else { lists.value_length(0) as usize };
             let (from, to) = (lists.value_offsets()[0] as usize, lists.value_offsets()[rows] as usize);
             (lists.values().slice(from, to - from), json!([rows, items]))
         }
