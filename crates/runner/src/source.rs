@@ -94,6 +94,7 @@ pub(crate) async fn build(
     if !source.key.is_empty() && read.has_duplicates {
         changes.outdate_gone();
     }
+    said.extend(renamed_report(node, source, &read.intake));
     let schema = read.intake.schema.clone();
     let mut files = keep(building, node, &id, changes.kept, &schema).await?;
     files.extend(read.files);
@@ -110,6 +111,26 @@ fn returned_report(node: &Node, file: &InputFile) -> Report {
         "other files of `{}` or its settings changed while it was gone, so all files were read again",
         node.name
     ))
+}
+
+/// Of columns that are declared, that none of the files has, while others came: somebody may have renamed them.
+fn renamed_report(node: &Node, source: &Source, intake: &Intake) -> Option<Report> {
+    let declared: Vec<&str> = source.columns.iter().map(|column| column.name.value.as_str()).collect();
+    let is_declared = |name: &&str| declared.contains(name);
+    let missing: Vec<&str> = intake.missing_columns.iter().map(String::as_str).filter(is_declared).collect();
+    let new: Vec<&str> = intake.new_columns.iter().map(String::as_str).filter(|name| !is_declared(name)).collect();
+    if missing.is_empty() || new.is_empty() {
+        return None;
+    }
+    let list = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let message = format!("no file that was read of `{}` has its column {}", node.name, list(&missing));
+    let report = Report::warning("unknown-column", message).at(node.place());
+    Some(
+        report
+            .note(format!("columns that nobody declared came instead: {}", list(&new)))
+            .note("in the rows of these files it is null")
+            .hint("if it was renamed, correct the name in the files or under `[columns]`"),
+    )
 }
 
 fn changed_report(node: &Node, file: &InputFile) -> Report {
