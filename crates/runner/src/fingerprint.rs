@@ -12,7 +12,7 @@ use pelton_store::{ColumnType, VersionHead};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Raised when Pelton builds other rows from the same inputs; part of every fingerprint.
-pub(crate) const FORMAT: &str = "pelton 1";
+pub(crate) const FORMAT: &str = "pelton 2";
 
 /// The versions that a run or a publication has of each node.
 pub(crate) type Heads = BTreeMap<NodeName, VersionHead>;
