@@ -105,9 +105,9 @@ fn lost(nanoseconds: i64, time: &DataType) -> Option<String> {
 pub(crate) const CORRELATED: &str = "a subquery that looks at the rows outside of it can compare them with `=`, under at most an aggregate; write it as a join, and \
      `select unnest(LIST)` for the items of a list";
 
-/// Whether a subquery looks at the rows outside of it in a way that cannot be run. Only the optimizer can tell.
+/// Of a plan with a subquery that looks at the rows outside of it, whether that cannot be run. Only the optimizer can tell.
 pub(crate) fn correlated(state: &SessionState, plan: &LogicalPlan) -> Option<QueryError> {
-    if !looks_outside(plan) || state.optimize(plan).is_ok_and(|plan| !looks_outside(&plan)) {
+    if state.optimize(plan).is_ok_and(|plan| !looks_outside(&plan)) {
         return None;
     }
     Some(QueryError::Unsupported { message: CORRELATED.into() })

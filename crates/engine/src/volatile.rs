@@ -9,8 +9,10 @@ use datafusion::logical_expr::{
 use pelton_query::QueryError;
 use std::collections::BTreeSet;
 
-/// The reasons, in words; empty when the result is a function of the inputs. Fails with the first mistake that is met.
-pub(crate) fn reasons(plan: &LogicalPlan) -> Result<Vec<String>, QueryError> {
+/// The reasons, in words; empty when the result is a function of the inputs. And whether a subquery looks at the rows outside of it. Fails with
+/// the first mistake that is met.
+pub(crate) fn reasons(plan: &LogicalPlan) -> Result<(Vec<String>, bool), QueryError> {
+    let mut looks_outside = false;
     let mut found = BTreeSet::new();
     let mut first = None;
     plan.apply_with_subqueries(|node| {
@@ -32,13 +34,14 @@ pub(crate) fn reasons(plan: &LogicalPlan) -> Result<Vec<String>, QueryError> {
         node.apply_expressions(|expression| {
             expression.apply(|part| {
                 look(part, &mut found);
+                looks_outside |= matches!(part, Expr::OuterReferenceColumn(..));
                 first = first.take().or_else(|| mistake::of_expression(part, node));
                 Ok(TreeNodeRecursion::Continue)
             })
         })
     })
     .map_err(error::translate)?;
-    first.map_or(Ok(found.into_iter().collect()), Err)
+    first.map_or(Ok((found.into_iter().collect(), looks_outside)), Err)
 }
 
 /// Aggregates and windows whose result depends on the order of rows.
