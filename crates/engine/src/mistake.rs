@@ -1,11 +1,11 @@
 //! Mistakes of a SELECT that the planner lets pass, and that come to light when rows are read, or never: constants that no row can make right,
 //! times that lose their hours, windows and subqueries where none can be.
 
+use crate::overflow::scope_of;
+use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use pelton_query::{QueryError, types};
 
@@ -63,7 +63,7 @@ pub(crate) fn of_expression(part: &Expr, node: &LogicalPlan) -> Option<QueryErro
             let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = interval.as_ref() else {
                 return None;
             };
-            lost(interval.nanoseconds, &type_of(time, node)?)?
+            lost(interval.nanoseconds, &time.get_type(&scope_of(node)).ok()?)?
         }
         Expr::ScalarFunction(ScalarFunction { func, args }) if matches!(func.name(), "to_char" | "date_format") => {
             let Some(Expr::Literal(pattern, _)) = args.get(1) else { return None };
@@ -77,14 +77,6 @@ pub(crate) fn of_expression(part: &Expr, node: &LogicalPlan) -> Option<QueryErro
 
 fn is_interval(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(ScalarValue::IntervalMonthDayNano(_), _))
-}
-
-fn type_of(expr: &Expr, node: &LogicalPlan) -> Option<DataType> {
-    let scope = match node.inputs().as_slice() {
-        [] => DFSchema::empty(),
-        inputs => merge_schema(inputs),
-    };
-    expr.get_type(&scope).ok()
 }
 
 /// What a time has no place for: the engine passes over it.

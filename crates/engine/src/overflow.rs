@@ -33,10 +33,7 @@ pub(crate) fn checked(plan: LogicalPlan) -> Result<LogicalPlan> {
         if !has_arithmetic {
             return Ok(Transformed::no(node));
         }
-        let scope = match node.inputs().as_slice() {
-            [] => node.schema().as_ref().clone(),
-            inputs => merge_schema(inputs),
-        };
+        let scope = scope_of(&node);
         // What is above finds the columns of this node by their names, and those without one are called by their expressions.
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
@@ -45,6 +42,14 @@ pub(crate) fn checked(plan: LogicalPlan) -> Result<LogicalPlan> {
         })
     });
     checked.map(|plan| plan.data)
+}
+
+/// The columns that the expressions of a node see.
+pub(crate) fn scope_of(node: &LogicalPlan) -> DFSchema {
+    match node.inputs().as_slice() {
+        [] => node.schema().as_ref().clone(),
+        inputs => merge_schema(inputs),
+    }
 }
 
 /// An expression over `scope` with its arithmetic checked. Its types are resolved.

@@ -11,7 +11,7 @@ use arrow::datatypes::DataType;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use pelton_base::Report;
-use pelton_serve::{Answer, Endpoint, write_value};
+use pelton_serve::{Answer, Endpoint, Pipeline, write_value};
 use serde_json::{Map, Value, json};
 
 /// An output that is wanted, and how.
@@ -45,8 +45,7 @@ pub(super) fn write_answer(
         }
         let field = &answer.scored.output.fields()[wanted.column];
         let column = answer.scored.output.column(wanted.column);
-        let classes = endpoint.pipeline.classes().map_or(0, |classes| classes.len());
-        write_tensor(&mut out, &mut binary, (field.name(), column, classes), wanted.binary)?;
+        write_tensor(&mut out, &mut binary, (field.name(), column), &endpoint.pipeline, wanted.binary)?;
     }
     out.extend_from_slice(b"]}");
     if !wanted.iter().any(|wanted| wanted.binary) {
@@ -64,7 +63,8 @@ pub(super) fn write_answer(
 fn write_tensor(
     out: &mut Vec<u8>,
     binary: &mut Vec<u8>,
-    (name, column, classes): (&str, &ArrayRef, usize),
+    (name, column): (&str, &ArrayRef),
+    pipeline: &Pipeline,
     is_binary: bool,
 ) -> Result<(), Report> {
     let rows = column.len();
@@ -72,7 +72,10 @@ fn write_tensor(
     let (values, shape): (ArrayRef, Value) = match column.data_type() {
         DataType::List(_) => {
             let lists = column.as_list::<i32>();
-            let items = if rows == 0 { classes } else { lists.value_length(0) as usize };
+            let items = match rows {
+                0 => pipeline.classes().map_or(0, |classes| classes.len()),
+                _ => lists.value_length(0) as usize,
+            };
             let (from, to) = (lists.value_offsets()[0] as usize, lists.value_offsets()[rows] as usize);
             (lists.values().slice(from, to - from), json!([rows, items]))
         }
