@@ -69,6 +69,8 @@ codes! {
         "Columns are resolved without reading data, from the sources' contracts through every SELECT."
     "type-mismatch" Invalid "An expression mixes types that do not go together, has a constant that no row makes right, or a column has another type than is declared."
         "Cast explicitly where the conversion is meant."
+    "value-failed" Invalid "An expression fails on a value of a row: a division by zero, a text that is no number, a result out of range."
+        "The expression is right for other rows, so only reading them tells. `x / nullif(y, 0)` and `try_cast(x as T)` give null instead; a check with `on_fail = \"quarantine\"` on the table before keeps such rows out."
     "unsupported-sql" Unsupported "The SQL uses something that Pelton's engine cannot run."
         "It is refused when it is checked, instead of being ignored or failing halfway."
     "unknown-function" Invalid "The SQL calls a function that does not exist."

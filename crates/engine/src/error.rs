@@ -88,14 +88,22 @@ fn schema(error: SchemaError, at: At) -> QueryError {
             known.retain(|name| met.insert(name.clone()));
             QueryError::UnknownColumn { name: field.name.clone(), table, known, at }
         }
+        // The result has it twice, by itself and as a column of a table.
+        SchemaError::AmbiguousReference { field } if field.relation.is_some() => {
+            QueryError::Type { message: same_columns(&field.name), at }
+        }
         SchemaError::AmbiguousReference { field } => QueryError::Type {
             message: format!("column `{}` is in more than one of the tables; write TABLE.{}", field.name, field.name),
             at: at.or_else(|| field.spans.first().and_then(place)),
         },
         SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
-            QueryError::Type { message: format!("two columns are called `{name}`; name one of them with AS"), at }
+            QueryError::Type { message: same_columns(&name), at }
         }
     }
+}
+
+fn same_columns(name: &str) -> String {
+    format!("two columns are called `{name}`; name one of them with AS")
 }
 
 /// Of a qualifier that none of the tables has, which ones there are.
@@ -173,9 +181,10 @@ fn by_text(text: &str, at: At) -> QueryError {
     if let Some((_, reason)) = text.split_once("user-defined coercion failed with: ") {
         // What follows calls a model by the name of its function.
         let reason = reason.split(" No function matches").next().unwrap_or_default();
-        return QueryError::Type { message: clean(reason), at };
+        return QueryError::Type { message: no_signature(reason).unwrap_or_else(|| clean(reason)), at };
     }
-    if let Some(message) = refused_arguments(text).or_else(|| no_signature(text)).or_else(|| same_name(text)) {
+    let known = [refused_arguments, no_signature, same_name, no_operation, no_condition, other_sides, no_range];
+    if let Some(message) = known.iter().find_map(|translated| translated(text)) {
         return QueryError::Type { message, at };
     }
     if text.contains("No space left") {
@@ -296,14 +305,50 @@ fn same_name(text: &str) -> Option<String> {
     Some(format!("columns {first} and {second} have the same name; name one of them with AS"))
 }
 
-/// Arguments of other types than a function of one signature takes: `Failed to coerce arguments to satisfy a call to 'f' function:
-/// coercion from Utf8 to the signature Exact(Float64) failed`.
+/// Arguments of other types than a function takes: `Failed to coerce arguments to satisfy a call to 'f' function: coercion from Utf8 to
+/// the signature Exact(Float64) failed`, or `OneOf(Exact(..), ..)`.
 fn refused_arguments(text: &str) -> Option<String> {
     let (_, rest) = text.split_once("coerce arguments to satisfy a call to '")?;
     let (name, rest) = rest.split_once("' function: coercion from ")?;
-    let (given, rest) = rest.split_once(" to the signature Exact(")?;
-    let (taken, _) = rest.split_once(") failed")?;
-    Some(format!("{name} takes {}, not {}", clean(taken), clean(given)))
+    let (given, rest) = rest.split_once(" to the signature ")?;
+    Some(match rest.strip_prefix("Exact(").and_then(|rest| rest.split_once(") failed")) {
+        Some((taken, _)) => format!("{name} takes {}, not {}", clean(taken), clean(given)),
+        None => format!("`{name}` does not take {}", clean(given)),
+    })
+}
+
+/// Operands that an operator has no result for: `Cannot get result type for temporal operation Interval(MonthDayNano) * Int64: Invalid ...`,
+/// `Cannot coerce arithmetic expression Float32 + Utf8 to valid types`.
+fn no_operation(text: &str) -> Option<String> {
+    let of_types = || text.split_once("Cannot get result type for ")?.1.split_once(" operation ")?.1.split(": ").next();
+    let of_sides = || {
+        text.split_once("Cannot coerce arithmetic expression ")?.1.split_once(" to valid types").map(|found| found.0)
+    };
+    of_types().or_else(of_sides).map(|operation| format!("`{}` has no result", clean(operation)))
+}
+
+/// A condition that is neither true nor false: `Cannot create filter with non-boolean predicate 'o.name' returning Utf8`.
+fn no_condition(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("Cannot create filter with non-boolean predicate '")?;
+    let (condition, found) = rest.rsplit_once("' returning ")?;
+    Some(format!("a condition is true or false, and {} is {}", clean(condition), clean(found)))
+}
+
+/// Sides of a union that do not go together: `Incompatible inputs for Union: Previous inputs were of type Int64, but got incompatible type
+/// Utf8 on column 'a'`.
+fn other_sides(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("Incompatible inputs for Union: Previous inputs were of type ")?;
+    let (before, rest) = rest.split_once(", but got incompatible type ")?;
+    let (found, column) = rest.split_once(" on column '")?;
+    let (before, found, column) = (clean(before), clean(found), column.trim_end_matches(['\'', '.']));
+    Some(format!("the sides of the union differ in column `{column}`: {before} and {found}; cast one of them"))
+}
+
+/// A frame by distance over several keys.
+fn no_range(text: &str) -> Option<String> {
+    text.contains("RANGE requires exactly one ORDER BY column").then(|| {
+        "a frame of `range` with a distance goes by one column: leave one after ORDER BY, or write `rows`".to_string()
+    })
 }
 
 /// Who asked for more memory than there was. The engine names it: `... allocation failed for HashJoinInput[0] with ...`.
@@ -329,7 +374,8 @@ fn first_line(text: &str) -> String {
 
 /// Takes the engine's own words out of a message: type names become Pelton's, prefixes go, the first letter is lower case.
 fn clean(text: &str) -> String {
-    const TYPES: [(&str, &str); 20] = [
+    const TYPES: [(&str, &str); 21] = [
+        ("Interval(MonthDayNano)", "interval"),
         ("LargeUtf8", "text"),
         ("Utf8View", "text"),
         ("Utf8", "text"),
@@ -420,6 +466,33 @@ mod tests {
         );
         assert_eq!(planned("Physical plan does not support logical expression Exists(Exists { x })"), CORRELATED);
         assert_eq!(planned("cannot compare struct<a int> (a row)"), "cannot compare struct<a int> (a row)");
+    }
+
+    #[test]
+    fn what_has_no_type_is_said_in_our_words() {
+        let planned = |text: &str| translate(DataFusionError::Plan(text.into())).to_string();
+        for (theirs, ours) in [
+            (
+                "Cannot get result type for temporal operation Interval(MonthDayNano) * Int64: Invalid argument error: x",
+                "`interval * bigint` has no result",
+            ),
+            ("Cannot coerce arithmetic expression Float32 + Utf8 to valid types", "`real + text` has no result"),
+            (
+                "Cannot create filter with non-boolean predicate 'o.name' returning Utf8",
+                "a condition is true or false, and o.name is text",
+            ),
+            (
+                "Incompatible inputs for Union: Previous inputs were of type Int64, but got incompatible type Utf8 on column 'a'",
+                "the sides of the union differ in column `a`: bigint and text; cast one of them",
+            ),
+            (
+                "Failed to coerce arguments to satisfy a call to 'f' function: coercion from Int64, Utf8 to the signature \
+                 OneOf([Exact([Date32, Utf8])]) failed",
+                "`f` does not take bigint, text",
+            ),
+        ] {
+            assert_eq!(planned(theirs), ours);
+        }
     }
 
     #[test]

@@ -26,11 +26,18 @@ pub(crate) fn first_in(plan: &LogicalPlan) -> Option<QueryError> {
     walked.err().map(crate::error::translate).or(found)
 }
 
-/// A window where rows are chosen: it is worked out over those that were.
+/// A window where rows are chosen: it is worked out over those that were. And a limit below none.
 pub(crate) fn of_node(node: &LogicalPlan) -> Option<QueryError> {
     let condition = match node {
         LogicalPlan::Filter(filter) => Some(&filter.predicate),
         LogicalPlan::Join(join) => join.filter.as_ref(),
+        LogicalPlan::Limit(limit) => {
+            let is_below = [&limit.skip, &limit.fetch].into_iter().flatten().any(|count| is_negative(count));
+            return is_below.then(|| QueryError::Type {
+                message: "a number of rows, of LIMIT or OFFSET, is not negative".into(),
+                at: None,
+            });
+        }
         _ => None,
     }?;
     let is_window = |part: &Expr| Ok(matches!(part, Expr::WindowFunction(_)));
@@ -70,9 +77,41 @@ pub(crate) fn of_expression(part: &Expr, node: &LogicalPlan) -> Option<QueryErro
             let pattern = pattern.try_as_str().flatten().filter(|pattern| !pattern.contains('%'))?;
             format!("`'{pattern}'` has no `%`, so it would be the result; patterns are as '%Y-%m-%d %H:%M:%S'")
         }
+        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name().starts_with("regexp_") => {
+            // With the flag `x` a comment may hold anything.
+            let has_flags = args.get(2).is_some_and(|flags| text_of(flags).is_none_or(|flags| flags.contains('x')));
+            broken_pattern(text_of(args.get(1)?).filter(|_| !has_flags)?)?
+        }
+        Expr::BinaryExpr(BinaryExpr { op, right, .. }) if is_match(*op) => broken_pattern(text_of(right)?)?,
         _ => return None,
     };
     Some(QueryError::Type { message, at: None })
+}
+
+fn text_of(expr: &Expr) -> Option<&str> {
+    let Expr::Literal(value, _) = expr else { return None };
+    value.try_as_str().flatten()
+}
+
+fn is_match(op: Operator) -> bool {
+    use Operator::{RegexIMatch, RegexMatch, RegexNotIMatch, RegexNotMatch};
+    matches!(op, RegexMatch | RegexIMatch | RegexNotMatch | RegexNotIMatch)
+}
+
+/// Why a regular expression cannot be read.
+fn broken_pattern(pattern: &str) -> Option<String> {
+    let error = regex::Regex::new(pattern).err()?.to_string();
+    let reason = error.lines().last().unwrap_or_default();
+    Some(format!("the pattern `{pattern}` cannot be read: {}", reason.trim_start_matches("error: ")))
+}
+
+fn is_negative(count: &Expr) -> bool {
+    match count {
+        Expr::Literal(ScalarValue::Int64(Some(count)), _) => *count < 0,
+        Expr::Negative(count) => matches!(count.as_ref(), Expr::Literal(ScalarValue::Int64(Some(1..)), _)),
+        Expr::Cast(Cast { expr, .. }) => is_negative(expr),
+        _ => false,
+    }
 }
 
 fn is_interval(expr: &Expr) -> bool {

@@ -41,12 +41,10 @@ pub(crate) fn parse(text: &str, predicts: &BTreeMap<String, Predict>) -> Result<
 
 /// Whether a text has a word of what is ours, or a query that begins with FROM; most have none, and need not be walked through.
 fn may_have_additions(text: &str) -> bool {
-    const WORDS: [&[u8]; 3] = [b"asof", b"predict", b"sample"];
-    let bytes = text.as_bytes();
-    let begins =
-        |at: usize, word: &[u8]| bytes.get(at..at + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word));
-    let is_first = |at: usize| bytes[..at].trim_ascii_end().ends_with(b"(");
-    (0..bytes.len()).any(|at| WORDS.iter().any(|word| begins(at, word)) || (begins(at, b"from") && is_first(at)))
+    let text = text.to_ascii_lowercase();
+    let is_first = |at: usize| text[..at].trim_ascii_end().ends_with('(');
+    ["asof", "predict", "sample"].iter().any(|word| text.contains(word))
+        || text.match_indices("from").any(|(at, _)| is_first(at))
 }
 
 /// Gives a FROM without SELECT what it stands for: the planner takes it for a SELECT of nothing.

@@ -58,6 +58,10 @@ impl Lines {
             let report = unreadable(file, format!("`{}` is one JSON array, not one object a line", file.path));
             return Err(report.hint(format!("jq -c '.[]' {0} > {0}.new && mv {0}.new {0}", file.path)).into());
         }
+        if is_one_object(head) {
+            let report = unreadable(file, format!("`{}` has objects over several lines, not one a line", file.path));
+            return Err(report.hint(format!("jq -c . {0} > {0}.new && mv {0}.new {0}", file.path)).into());
+        }
         if has_returns_alone(head) {
             lines.line_end = b'\r';
         }
@@ -271,4 +275,11 @@ fn broken_json(text: &str, at: usize, ended: bool) -> String {
         at -= 1;
     }
     format!("the line is not JSON from character {} on", text[..at].chars().count() + 1)
+}
+
+/// Whether a file begins as a program prints an object for people: a brace alone, and its first member on the next line. A single line that
+/// is cut off is followed by the next object.
+fn is_one_object(head: &[u8]) -> bool {
+    let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    lines.next() == Some(b"{".as_slice()) && lines.next().is_some_and(|line| line.starts_with(b"\""))
 }

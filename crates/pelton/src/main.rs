@@ -1,28 +1,18 @@
 //! The program: makes the runtime, the clock and, when a command asks for it, the engine; the rest is the command line's.
 
+mod allocator;
+
 use pelton_base::{Report, SystemClock, fail};
 use pelton_cli::EngineLimits;
 use pelton_engine::{Limits, LocalEngine};
 use pelton_query::Engine;
-use std::ffi::c_long;
 use std::sync::Arc;
-
-/// Rows, strings and scalars come and go by the million.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// As much as the main thread has: plans of deep queries are walked by recursion.
 const STACK_BYTES: usize = 8 << 20;
 
-/// How long freed memory is kept for what is allocated next, in milliseconds. With mimalloc's own 10 the demo gives most of its memory back
-/// between batches, and takes two seconds to get it again.
-const KEEP_FREED_MS: c_long = 1000;
-
-/// `mi_option_purge_delay` of mimalloc.h, which the crate does not name.
-const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
-
 fn main() {
-    keep_freed_memory();
+    allocator::keep_freed_memory();
     pelton_cli::report_panics();
     if let Err(report) = arm_failpoints() {
         std::process::exit(pelton_cli::refuse(report).into());
@@ -31,12 +21,6 @@ fn main() {
     let code = std::panic::catch_unwind(run).unwrap_or(2);
     count_failpoints();
     std::process::exit(code.into());
-}
-
-#[expect(unsafe_code, reason = "the allocator has no other way to be told")]
-fn keep_freed_memory() {
-    // Sound: an option is a number that the allocator reads when it gives memory back, and nothing else runs yet.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, KEEP_FREED_MS) }
 }
 
 /// Arms what `PELTON_FAILPOINT` says, for tests: see `pelton_base::fail`.

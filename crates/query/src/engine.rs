@@ -172,7 +172,7 @@ impl QueryError {
             }
             QueryError::Type { message, .. } => Report::error("type-mismatch", format!("{subject}: {message}")),
             QueryError::Unsupported { message } => Report::error("unsupported-sql", format!("{subject}: {message}")),
-            QueryError::Value { message } => Report::error("type-mismatch", format!("{subject}: {message}")),
+            QueryError::Value { message } => Report::error("value-failed", format!("{subject}: {message}")),
             QueryError::Memory { message } => {
                 Report::error("out-of-memory", format!("{subject} needs more memory than `engine.memory` allows"))
                     .note(format!("{message} could not go on with what was left"))

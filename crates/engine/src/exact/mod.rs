@@ -20,10 +20,11 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, Expr, GroupsAccumulator, Operator, ReversedUDAF,
-    SetMonotonicity, Signature, StatisticsArgs,
+    SetMonotonicity, Signature, StatisticsArgs, TypeSignature,
 };
 use datafusion::scalar::ScalarValue;
 use distinct::Distinct;
@@ -71,7 +72,7 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
     for inner in found {
         let by = Kind::of(inner.name()).map(By::Sums).or_else(|| Extreme::of(inner.name()).map(By::Order));
         if let Some(by) = by {
-            state.register_udaf(Arc::new(AggregateUDF::new_from_impl(Exact { inner, by })))?;
+            state.register_udaf(Arc::new(AggregateUDF::new_from_impl(Exact::new(inner, by))))?;
         }
     }
     Ok(())
@@ -82,6 +83,7 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
 struct Exact {
     inner: Arc<AggregateUDF>,
     by: By,
+    signature: Signature,
 }
 
 /// What of an aggregate is ours.
@@ -132,6 +134,21 @@ impl Way {
 }
 
 impl Exact {
+    fn new(inner: Arc<AggregateUDF>, by: By) -> Self {
+        let signature = Signature { type_signature: TypeSignature::UserDefined, ..inner.signature().clone() };
+        Exact { inner, by, signature }
+    }
+
+    /// Whether an argument of this type is taken as it is, beyond doubt. Typing asks many times, and DataFusion tries all that a sum takes each
+    /// time, with an error in words for each that it is not.
+    fn takes(&self, data_type: &DataType) -> bool {
+        match (self.by, data_type) {
+            (By::Sums(Kind::Single(Single::Sum)), DataType::Int64 | DataType::UInt64) => true,
+            (By::Sums(Kind::Single(Single::Sum | Single::Mean)), DataType::Float64 | DataType::Decimal128(..)) => true,
+            _ => false,
+        }
+    }
+
     /// Who adds up, when that is not DataFusion's own.
     fn way(&self, is_distinct: bool, inputs: &[FieldRef]) -> Option<Way> {
         match self.by {
@@ -151,7 +168,7 @@ impl AggregateUDFImpl for Exact {
     }
 
     fn signature(&self) -> &Signature {
-        self.inner.signature()
+        &self.signature
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
@@ -167,7 +184,18 @@ impl AggregateUDFImpl for Exact {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(types)
+        if let [data_type] = types
+            && self.takes(data_type)
+        {
+            return Ok(types.to_vec());
+        }
+        if self.inner.signature().type_signature == TypeSignature::UserDefined {
+            return self.inner.coerce_types(types);
+        }
+        let argument = |data_type: &DataType| Arc::new(Field::new("argument", data_type.clone(), true));
+        let arguments: Vec<FieldRef> = types.iter().map(argument).collect();
+        let taken = fields_with_udf(&arguments, self.inner.as_ref())?;
+        Ok(taken.iter().map(|field| field.data_type().clone()).collect())
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
@@ -249,5 +277,52 @@ impl AggregateUDFImpl for Exact {
 
     fn documentation(&self) -> Option<&Documentation> {
         self.inner.documentation()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::TimeUnit;
+    use datafusion::execution::SessionStateBuilder;
+
+    #[test]
+    fn arguments_are_taken_as_datafusion_takes_them() {
+        let state = SessionStateBuilder::new().with_default_features().build();
+        let types = [
+            DataType::Int8,
+            DataType::Int32,
+            DataType::Int64,
+            DataType::UInt16,
+            DataType::UInt64,
+            DataType::Float32,
+            DataType::Float64,
+            DataType::Utf8,
+            DataType::Boolean,
+            DataType::Date32,
+            DataType::Null,
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+            DataType::Duration(TimeUnit::Second),
+        ];
+        let decimals =
+            (1..=38).flat_map(|digits| (0..=digits as i8).map(move |scale| DataType::Decimal128(digits, scale)));
+        let types: Vec<DataType> = types.into_iter().chain(decimals).collect();
+        let mut compared = 0;
+        for inner in state.aggregate_functions().values() {
+            let by = Kind::of(inner.name()).map(By::Sums).or_else(|| Extreme::of(inner.name()).map(By::Order));
+            let Some(by) = by else { continue };
+            let ours = AggregateUDF::new_from_impl(Exact::new(inner.clone(), by));
+            for data_type in &types {
+                for count in 1..=2 {
+                    let arguments = vec![Arc::new(Field::new("a", data_type.clone(), true)); count];
+                    let wanted = fields_with_udf(&arguments, inner.as_ref());
+                    let found = fields_with_udf(&arguments, &ours);
+                    assert_eq!(found.is_ok(), wanted.is_ok(), "{} of {count} {data_type}", inner.name());
+                    assert_eq!(found.ok(), wanted.ok(), "{} of {count} {data_type}", inner.name());
+                    compared += 1;
+                }
+            }
+        }
+        assert!(compared > 10_000, "{compared}");
     }
 }

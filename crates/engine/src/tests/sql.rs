@@ -237,6 +237,11 @@ fn constants_that_no_row_makes_right_are_told_when_the_select_is_typed() {
         ("select cast(3000000000 as int) as n", "`3000000000` cannot be a value of int", Some((1, 13))),
         ("select amount / 0 as n from orders", "division by zero", None),
         ("select order_id from orders group by 1 having max(amount) % 0 = 1", "division by zero", None),
+        ("select order_id from orders order by 1 limit -1", "a number of rows, of LIMIT or OFFSET, is", None),
+        ("select order_id from orders order by 1 offset -2", "a number of rows, of LIMIT or OFFSET, is", None),
+        ("select regexp_like('a', '[') as is_like", "the pattern `[` cannot be read: unclosed character", None),
+        ("select regexp_replace('a', '(', '', 'g') as b", "the pattern `(` cannot be read: unclosed group", None),
+        ("select 1 as one where 'a' ~ '*'", "the pattern `*` cannot be read: repetition", None),
     ] {
         let error = engine().analyze(&catalog, sql).unwrap_err();
         assert!(matches!(error, QueryError::Type { .. }) && error.to_string().starts_with(says), "{sql}: {error}");
@@ -246,6 +251,7 @@ fn constants_that_no_row_makes_right_are_told_when_the_select_is_typed() {
         "select date '2026-02-28' as day, timestamp '2026-02-28 10:00:00' as at, '7'::int as n, null::int as none",
         "select try_cast('x' as int) as n, amount / 1 as one, 1.5 / 0.0 as infinite from orders",
         "select * from orders where ordered_at > '2026-02-28' and amount > '7'",
+        "select regexp_like('a', 'a # [', 'x') as is_like, 'a' ~ '^[a-c]$' as is_same from orders order by 1 limit 0",
     ] {
         let typed = engine().analyze(&catalog, sql);
         assert!(typed.is_ok(), "{sql}: {typed:?}");

@@ -207,6 +207,7 @@ fn files_that_are_wrong_as_a_whole_are_refused_by_name() {
         ("a.csv.gz", broken, "`a.csv.gz` is not sound gzip data"),
         ("a.csv.zst", b"id\n1\n".to_vec(), "`a.csv.zst` is not sound Zstandard data"),
         ("a.json", b" [{\"id\": 1}]".to_vec(), "`a.json` is one JSON array, not one object a line"),
+        ("a.json", b"{\n  \"id\": 1\n}\n".to_vec(), "`a.json` has objects over several lines, not one a line"),
         ("a.ndjson", vec![0; 100], "`a.ndjson` is not NDJSON: it looks like UTF-16 text"),
         ("a.parquet", b"id\n1\n".to_vec(), "`a.parquet` is not a Parquet file"),
         ("a.parquet", vec![], "`a.parquet` is not a Parquet file"),

@@ -1,6 +1,7 @@
 //! Every file of a warehouse, damaged in turn: `verify` names it, `--repair` and a run bring back what was there.
 
 use crate::crash::copy;
+use crate::crash::owned::{Showing, wrong_logs};
 use crate::crash::scenes::first_published;
 use crate::program::{pelton, stderr, stdout, write};
 use serde_json::Value;
@@ -113,6 +114,29 @@ fn whatever_is_damaged_is_named_and_mended() {
         }
     }
     assert!(tried > 20, "{tried}");
+}
+
+#[test]
+fn a_log_that_is_damaged_together_with_its_rows_is_mended_at_once() {
+    let template = tempfile::tempdir().unwrap();
+    first_published(template.path());
+    let wanted = digests(template.path());
+    let of_table = files(&template.path().join("warehouse"), "tables/spend");
+    for damage in [Damage::Gone, Damage::Cut] {
+        let folder = tempfile::tempdir().unwrap();
+        copy(template.path(), folder.path());
+        let warehouse = folder.path().join("warehouse");
+        of_table.iter().for_each(|file| harm(&warehouse.join(file), damage));
+        let repaired = pelton(folder.path(), &["verify", "--repair"]);
+        assert_eq!(repaired.status.code(), Some(0), "{damage:?}: {}{}", stdout(&repaired), stderr(&repaired));
+        assert!(stderr(&repaired).contains("findings are mended by the next run"), "{}", stderr(&repaired));
+        let run = pelton(folder.path(), &["run"]);
+        assert_eq!(run.status.code(), Some(0), "{damage:?}: {}{}", stdout(&run), stderr(&run));
+        let again = pelton(folder.path(), &["verify", "--rows"]);
+        assert_eq!(again.status.code(), Some(0), "{damage:?}: {}{}", stdout(&again), stderr(&again));
+        assert_eq!(digests(folder.path()), wanted, "{damage:?}");
+        assert_eq!(wrong_logs(&warehouse, Showing::Now), Vec::<String>::new(), "{damage:?}");
+    }
 }
 
 #[test]

@@ -50,13 +50,7 @@ pub(super) async fn repair(
         let finding = &verified.findings[at];
         let (Remedy::Commit, Some(node)) = (finding.remedy, finding.node.clone()) else { continue };
         verified.findings[at].became = match commit(ctx, &run, &node, links, (&wanted, &lost)).await {
-            Ok(is_done) => {
-                if is_done {
-                    Became::Repaired
-                } else {
-                    Became::Left
-                }
-            }
+            Ok(became) => became,
             Err(report) => {
                 verified.reports.push(report);
                 Became::Left
@@ -92,24 +86,28 @@ fn settle(verified: &mut Verified, remedy: Remedy, became: impl Fn(Option<&NodeN
     }
 }
 
-/// Has the log of a table show the version that `main` has published, else the newest that is whole; false when none is.
+/// Has the log of a table show the version that `main` has published, else the newest that is whole. Where none is, the run that builds
+/// again what `main` has lost writes the log.
 async fn commit(
     ctx: &Context,
     run: &RunId,
     node: &NodeName,
     links: &[VersionLinks],
     (wanted, lost): (&BTreeMap<NodeName, VersionHead>, &BTreeSet<VersionId>),
-) -> Result<bool, Report> {
+) -> Result<Became, Report> {
     let whole = |id: &&VersionId| !lost.contains(*id);
     let newest = links.iter().rev().filter(|link| link.head.node == *node && link.head.delta_version.is_some());
     let chosen =
         wanted.get(node).map(|head| &head.id).filter(whole).or_else(|| newest.map(|link| &link.head.id).find(whole));
-    let Some(id) = chosen else { return Ok(false) };
+    if chosen.is_none() && !wanted.contains_key(node) {
+        return Ok(Became::Left);
+    }
     if let Err(QueryError::Damaged { .. }) = ctx.engine.files(&ctx.warehouse.table(node), None).await {
         put_aside(ctx.warehouse.table_dir(node).join("_delta_log"))?;
     }
+    let Some(id) = chosen else { return Ok(Became::Marked) };
     logs::commit(ctx, run, node, id).await?;
-    Ok(true)
+    Ok(Became::Repaired)
 }
 
 /// Renames a log that cannot be read, for somebody who may want to look at it.

@@ -32,6 +32,9 @@ const RUNS: u64 = 360;
 /// One of so many kills comes at a random time instead of at a failpoint.
 const RANDOM_EVERY: u64 = 4;
 
+/// How many threads go on where one died: results do not depend on it.
+const THREADS: [usize; 3] = [1, 2, 8];
+
 /// The campaign is cut into so many tests, which run beside each other.
 const PARTS: usize = 2;
 
@@ -127,7 +130,8 @@ fn campaign(part: usize) {
         for (at, death) in deaths(&calm, runs * scene.weight / weights, of_scene).into_iter().enumerate() {
             // Who kills half of the time goes back to the project as it was.
             let goes_back = scene.goes_back && of_scene.derive("back").at(at as u64).is_multiple_of(2);
-            missed += u64::from(!kill(scene, template.path(), &calm, &death, goes_back, seed));
+            let after = After { goes_back, threads: THREADS[at % THREADS.len()] };
+            missed += u64::from(!kill(scene, template.path(), &calm, &death, after, seed));
             kills += 1;
         }
     }
@@ -142,6 +146,15 @@ enum Death {
     At(String, u64),
     /// After this time, wherever it is.
     After(Duration),
+}
+
+/// What is done after a death, before the command is given again.
+#[derive(Debug, Clone, Copy)]
+struct After {
+    /// Whether the project becomes as it was.
+    goes_back: bool,
+    /// With how many threads the next one works.
+    threads: usize,
 }
 
 /// Every failpoint of the scene when it is first passed, then moments by chance, some of them times.
@@ -163,10 +176,10 @@ fn deaths(calm: &Calm, runs: u64, seed: Seed) -> Vec<Death> {
 
 /// Whether the command died where it was to die. One may pass a failpoint less often than the calm run did, because its threads met
 /// otherwise; then it has ended, and is looked at like any other.
-fn kill(scene: &Scene, template: &Path, calm: &Calm, death: &Death, goes_back: bool, seed: u64) -> bool {
+fn kill(scene: &Scene, template: &Path, calm: &Calm, death: &Death, after: After, seed: u64) -> bool {
     let folder = tempfile::tempdir().unwrap();
     copy(template, folder.path());
-    let what = format!("scene {}, {death:?}, goes back: {goes_back}, PELTON_CRASH_SEED={seed}", scene.name);
+    let what = format!("scene {}, {death:?}, {after:?}, PELTON_CRASH_SEED={seed}", scene.name);
     let reader = Reader::start(folder.path(), vec![calm.before.clone(), calm.after.clone()]);
     let rows = scene.has_stamps.then(|| RowReader::start(folder.path(), rows::STAMPS));
     let has_died = match death {
@@ -185,13 +198,14 @@ fn kill(scene: &Scene, template: &Path, calm: &Calm, death: &Death, goes_back: b
     let found = Published::read(folder.path()).unwrap_or_default();
     assert!(found == calm.before || found == calm.after, "{what}: a mixture is published: {found:?}");
     // What was published stays published: a file that is gone keeps its rows.
-    let wanted = match goes_back && found == calm.before {
+    let wanted = match after.goes_back && found == calm.before {
         true => {
             scene.go_back(folder.path());
             &calm.before
         }
         false => &calm.after,
     };
+    scenes::set_threads(folder.path(), after.threads);
     let (status, said) = scene.command(folder.path(), &[]);
     assert!(status.success(), "{what}: the next one: {said}");
     let found = Published::read(folder.path()).unwrap_or_default();

@@ -169,6 +169,15 @@ const WITH_SEEN: &[(&str, &str)] = &[(
     "/* pelton\nbuild = \"history\"\nkey = \"customer\"\n*/\nselect customer, count(*) as n from orders group by customer",
 )];
 
+/// Has what comes next in a scene's project work with so many threads; the scenes begin with one.
+pub(super) fn set_threads(folder: &Path, threads: usize) {
+    let path = folder.join("pelton.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let (one, wanted) = ("threads = 1\n", format!("threads = {threads}\n"));
+    assert!(text.contains(one), "{text}");
+    fs::write(&path, text.replace(one, &wanted)).unwrap();
+}
+
 /// Orders as CSV, each file with a row that does not fit and one that breaks the check.
 fn orders(from: u64, until: u64) -> String {
     let mut text = String::from("order_id,customer,at,amount,late\n");
