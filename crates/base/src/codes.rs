@@ -86,7 +86,7 @@ codes! {
     "changed-file" Conflict "A data file that was already taken in has changed."
         "Its rows were replaced by the new content's, and the report names the file, so that nobody is surprised."
     "gone-file" Conflict "A data file that was taken in is gone, and the settings of its source changed."
-        "Its rows stay as they were read. Where they do not fit the new settings, the run refuses to go on without the file."
+        "Its rows stay as they were read. Where they do not fit the new settings, or the warehouse's copy of them is damaged, the run refuses to go on without the file."
     "contract-broken" No "A source breaks a contract that is frozen."
         "With `freeze`, the first difference stops the run before anything is published."
 

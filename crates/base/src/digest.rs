@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// A 128-bit digest, written as 32 lower-case hexadecimal digits.
 ///
@@ -50,6 +50,28 @@ impl Digest {
     }
 }
 
+/// The digest of a byte string that comes in parts.
+#[derive(Default)]
+pub struct Digester(Xxh3);
+
+impl fmt::Debug for Digester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Digester").finish_non_exhaustive()
+    }
+}
+
+impl Digester {
+    /// Adds the next bytes.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all that was added.
+    pub fn finish(&self) -> Digest {
+        Digest(self.0.digest128())
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
@@ -76,6 +98,16 @@ mod tests {
     #[test]
     fn parts_do_not_collide_by_concatenation() {
         assert_ne!(Digest::of_parts(["ab", "c"]), Digest::of_parts(["a", "bc"]));
+    }
+
+    #[test]
+    fn the_digest_of_parts_of_a_byte_string_is_that_of_the_whole() {
+        let bytes: Vec<u8> = (0..10_000u32).map(|at| (at % 251) as u8).collect();
+        for size in [1, 7, 1_000, 20_000] {
+            let mut digester = Digester::default();
+            bytes.chunks(size).for_each(|part| digester.add(part));
+            assert_eq!(digester.finish(), Digest::of(&bytes), "{size}");
+        }
     }
 
     #[test]

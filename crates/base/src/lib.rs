@@ -17,7 +17,7 @@ pub mod suggest;
 
 pub use clock::{Clock, FixedClock, SystemClock, format_time_us, parse_time_us};
 pub use difference::{ChangedLine, line_diff};
-pub use digest::Digest;
+pub use digest::{Digest, Digester};
 pub use ids::{NodeName, ReceiptId, RunId, VersionId};
 pub use number::thousands;
 pub use report::{Kind, Place, Report, Reports, Severity};

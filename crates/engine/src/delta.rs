@@ -93,6 +93,7 @@ pub(crate) async fn files(location: &TableLocation, version: Option<i64>) -> Res
             // Statistics without a row count would make an unknown count look like none.
             stats: file.stats().filter(|_| file.num_records().is_some()),
             rows_digest: None,
+            digest: None,
         })
         .collect();
     Ok(Some(TableFiles { version: state.version() as i64, schema: plain(&arrow), files }))

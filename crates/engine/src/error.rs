@@ -1,6 +1,6 @@
 //! The engine's errors in the user's words. Everything that leaves this crate went through here.
 
-use crate::mistake::CORRELATED;
+use crate::mistake::{ASKED, CORRELATED};
 use arrow::error::ArrowError;
 use datafusion::common::{Column, DataFusionError, SchemaError, Span};
 use pelton_query::QueryError;
@@ -265,8 +265,8 @@ fn unsupported(text: &str) -> QueryError {
         ("ast node Unpivot", "UNPIVOT cannot be run; write a SELECT for each column, and `union all` between them"),
         ("logical expression ScalarSubquery", CORRELATED),
         ("logical expression OuterReferenceColumn", CORRELATED),
-        ("logical expression InSubquery", CORRELATED),
-        ("logical expression Exists", CORRELATED),
+        ("logical expression InSubquery", ASKED),
+        ("logical expression Exists", ASKED),
     ];
     if let Some((_, message)) = known.iter().find(|(theirs, _)| text.contains(theirs)) {
         return QueryError::Unsupported { message: (*message).to_string() };
@@ -464,7 +464,7 @@ mod tests {
             planned("Unsupported compound identifier: [Ident { value: \"a\", quote_style: None }]"),
             "unsupported compound identifier"
         );
-        assert_eq!(planned("Physical plan does not support logical expression Exists(Exists { x })"), CORRELATED);
+        assert_eq!(planned("Physical plan does not support logical expression Exists(Exists { x })"), ASKED);
         assert_eq!(planned("cannot compare struct<a int> (a row)"), "cannot compare struct<a int> (a row)");
     }
 

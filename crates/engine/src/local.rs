@@ -142,8 +142,8 @@ impl Engine for LocalEngine {
             // Once more, for its place.
             Err(_) => logical_in(&self.base, catalog, sql)?,
         };
-        let (volatile, looks_outside) = volatile::reasons(&plan)?;
-        if looks_outside && let Some(mistake) = mistake::correlated(&self.base, &plan) {
+        let (volatile, may_not_run) = volatile::reasons(&plan)?;
+        if may_not_run && let Some(mistake) = mistake::subquery(&self.base, &plan) {
             return Err(mistake);
         }
         Ok(Typed { schema: Arc::new(plan.schema().as_arrow().clone()), volatile })

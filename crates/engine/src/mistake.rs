@@ -83,6 +83,18 @@ pub(crate) fn of_expression(part: &Expr, node: &LogicalPlan) -> Option<QueryErro
             broken_pattern(text_of(args.get(1)?).filter(|_| !has_flags)?)?
         }
         Expr::BinaryExpr(BinaryExpr { op, right, .. }) if is_match(*op) => broken_pattern(text_of(right)?)?,
+        Expr::WindowFunction(call) => {
+            let name = call.fun.name();
+            let constants = match name {
+                "lag" | "lead" | "nth_value" => call.params.args.get(1..)?,
+                "ntile" => call.params.args.as_slice(),
+                _ => return None,
+            };
+            let has_column = |argument: &Expr| argument.any_column_refs();
+            constants.iter().any(has_column).then(|| {
+                format!("`{name}` goes by a constant, not by a column; for a default write coalesce({name}(x) over (...), y)")
+            })?
+        }
         _ => return None,
     };
     Some(QueryError::Type { message, at: None })
@@ -136,21 +148,35 @@ fn lost(nanoseconds: i64, time: &DataType) -> Option<String> {
 pub(crate) const CORRELATED: &str = "a subquery that looks at the rows outside of it can compare them with `=`, under at most an aggregate; write it as a join, and \
      `select unnest(LIST)` for the items of a list";
 
-/// Of a plan with a subquery that looks at the rows outside of it, whether that cannot be run. Only the optimizer can tell.
-pub(crate) fn correlated(state: &SessionState, plan: &LogicalPlan) -> Option<QueryError> {
-    if state.optimize(plan).is_ok_and(|plan| !looks_outside(&plan)) {
-        return None;
+/// What is said of a question about a subquery's rows where it cannot be asked.
+pub(crate) const ASKED: &str = "`in (select ...)` and `exists (select ...)` are asked in WHERE; elsewhere write a LEFT JOIN, and `is not null` of its key";
+
+/// Whether an expression of a node may be a subquery that cannot be run there, which only the optimizer can tell.
+pub(crate) fn may_not_run(part: &Expr, node: &LogicalPlan) -> bool {
+    match part {
+        Expr::OuterReferenceColumn(..) => true,
+        Expr::InSubquery(_) | Expr::Exists(_) => !matches!(node, LogicalPlan::Filter(_)),
+        _ => false,
     }
-    Some(QueryError::Unsupported { message: CORRELATED.into() })
 }
 
-fn looks_outside(plan: &LogicalPlan) -> bool {
-    let mut found = false;
-    let _ = plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expression| {
-            found = found || expression.exists(|part| Ok(matches!(part, Expr::OuterReferenceColumn(..))))?;
-            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-        })
-    });
-    found
+/// Of a plan with a subquery that may not run, whether it cannot be run.
+pub(crate) fn subquery(state: &SessionState, plan: &LogicalPlan) -> Option<QueryError> {
+    let correlated = || Some(QueryError::Unsupported { message: CORRELATED.into() });
+    let Ok(optimized) = state.optimize(plan) else { return correlated() };
+    let left_over = |is: fn(&Expr) -> bool| {
+        let mut found = false;
+        let _ = optimized.apply_with_subqueries(|node| {
+            node.apply_expressions(|expression| {
+                found = found || expression.exists(|part| Ok(is(part)))?;
+                Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            })
+        });
+        found
+    };
+    if left_over(|part| matches!(part, Expr::OuterReferenceColumn(..))) {
+        return correlated();
+    }
+    left_over(|part| matches!(part, Expr::InSubquery(_) | Expr::Exists(_)))
+        .then(|| QueryError::Unsupported { message: ASKED.into() })
 }

@@ -43,7 +43,7 @@ pub(crate) fn parse(text: &str, predicts: &BTreeMap<String, Predict>) -> Result<
 fn may_have_additions(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     let is_first = |at: usize| text[..at].trim_ascii_end().ends_with('(');
-    ["asof", "predict", "sample"].iter().any(|word| text.contains(word))
+    ["asof", "predict", "sample", "using", "natural"].iter().any(|word| text.contains(word))
         || text.match_indices("from").any(|(at, _)| is_first(at))
 }
 
@@ -192,6 +192,14 @@ fn rewrite_joins(body: &mut SetExpr) -> ControlFlow<QueryError> {
 }
 
 fn rewrite_join(join: &mut Join) -> ControlFlow<QueryError> {
+    if let JoinOperator::Right(on) | JoinOperator::RightOuter(on) | JoinOperator::FullOuter(on) = &join.join_operator
+        && matches!(on, JoinConstraint::Using(_) | JoinConstraint::Natural)
+    {
+        // The planner takes the key from the left side, which has none for such a row.
+        return unsupported(
+            "a RIGHT or FULL JOIN with `using` or `natural` cannot be run; write ON l.id = r.id, and coalesce(l.id, r.id) as id",
+        );
+    }
     let JoinOperator::AsOf { match_condition, constraint } = &join.join_operator else {
         return ControlFlow::Continue(());
     };

@@ -9,10 +9,10 @@ use datafusion::logical_expr::{
 use pelton_query::QueryError;
 use std::collections::BTreeSet;
 
-/// The reasons, in words; empty when the result is a function of the inputs. And whether a subquery looks at the rows outside of it. Fails with
+/// The reasons, in words; empty when the result is a function of the inputs. And whether there is a subquery that may not run. Fails with
 /// the first mistake that is met.
 pub(crate) fn reasons(plan: &LogicalPlan) -> Result<(Vec<String>, bool), QueryError> {
-    let mut looks_outside = false;
+    let mut may_not_run = false;
     let mut found = BTreeSet::new();
     let mut first = None;
     plan.apply_with_subqueries(|node| {
@@ -29,19 +29,20 @@ pub(crate) fn reasons(plan: &LogicalPlan) -> Result<(Vec<String>, bool), QueryEr
             LogicalPlan::Distinct(Distinct::On(DistinctOn { sort_expr: None, .. })) => {
                 found.insert("distinct on without an order".to_string());
             }
-            _ => first = first.take().or_else(|| mistake::of_node(node)),
+            _ => {}
         }
+        first = first.take().or_else(|| mistake::of_node(node));
         node.apply_expressions(|expression| {
             expression.apply(|part| {
                 look(part, &mut found);
-                looks_outside |= matches!(part, Expr::OuterReferenceColumn(..));
+                may_not_run |= mistake::may_not_run(part, node);
                 first = first.take().or_else(|| mistake::of_expression(part, node));
                 Ok(TreeNodeRecursion::Continue)
             })
         })
     })
     .map_err(error::translate)?;
-    first.map_or(Ok((found.into_iter().collect(), looks_outside)), Err)
+    first.map_or(Ok((found.into_iter().collect(), may_not_run)), Err)
 }
 
 /// Aggregates and windows whose result depends on the order of rows.

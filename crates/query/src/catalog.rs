@@ -22,6 +22,9 @@ pub struct DataFile {
     /// The sum of its rows' hashes, as the digest of its table has them; absent where nobody computed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_digest: Option<Digest>,
+    /// The digest of its bytes; absent where another program wrote it, or a Pelton that did not note it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 /// What a name stands for in a query.

@@ -41,10 +41,16 @@ pub fn timestamp_advice(name: &str, data_type: &DataType) -> String {
     }
 }
 
+const DAY_US: i64 = 24 * 3600 * 1_000_000;
+
 /// A time as an expression to compare columns of a type with: microseconds since the epoch.
 pub fn instant(us: i64, data_type: &DataType) -> String {
     let at = pelton_base::format_time_us(us);
+    // A year of five digits, which `9999-12-31` and a day is, and one before the first are read from no text.
+    let is_read = at.as_bytes().get(4) == Some(&b'-') && at.as_bytes()[0].is_ascii_digit();
     match data_type {
+        DataType::Date32 if !is_read => format!("arrow_cast(cast({} as int), 'Date32')", us.div_euclid(DAY_US)),
+        _ if !is_read => format!("arrow_cast({us}, 'Timestamp(µs, \"UTC\")')"),
         DataType::Date32 => cast(&text(at.get(..10).unwrap_or(&at)), data_type),
         // Without a zone it would be read as what clocks show in the zone of the column.
         _ => format!("cast({} as timestamp(6) with time zone)", text(&at)),

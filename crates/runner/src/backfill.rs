@@ -56,7 +56,7 @@ pub(crate) async fn build(
     backfill: &Backfill,
 ) -> Result<(Option<VersionRecord>, String), Reports> {
     let ctx = building.ctx;
-    let base = succession::base(ctx, node, published)?;
+    let base = succession::base(ctx, node, building.environment, published)?;
     let current = base.as_ref();
     let Some(wanted) = fingerprint::of_node(ctx, node, building.heads())? else {
         return Err(Report::error("node-failed", format!("`{}` reads a node that has no version", node.name)).into());

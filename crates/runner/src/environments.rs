@@ -9,10 +9,10 @@ use crate::diff::ComparedSide;
 use crate::fingerprint::Heads;
 use crate::outcome::{HeldModel, RunOptions, StepAction};
 use crate::refusal::{self, By};
-use crate::{checks, fit, logs, model, plan, retry, serving, verify};
+use crate::{checks, fit, logs, model, plan, retry, serving, succession, verify};
 use pelton_base::fail::{self, Point};
 use pelton_base::{NodeName, Report, Reports, RunId, VersionId};
-use pelton_project::Body;
+use pelton_project::{Body, Build};
 use pelton_store::{
     Action, Decision, NodeSince, Publication, PublicationHead, Publish, RunRecord, StoreError, VersionHead,
 };
@@ -187,8 +187,9 @@ fn unpassed(ctx: &Context, moving: &[MovedNode], ours: &Heads, source: &Publicat
         if matches!(node.body, Body::Model(_)) {
             continue;
         }
-        let read_by_checks = heads_each(ctx, &source.nodes, &node.checked_with)?;
-        if let Some(why) = checks::due(ctx, node, head, &read_by_checks)?.reason() {
+        // A SELECT of a check may read whatever the node does.
+        let read = heads_each(ctx, &source.nodes, &node.reads.iter().map(|(name, _)| name.clone()).collect())?;
+        if let Some(why) = checks::due(ctx, node, head, &read)?.reason() {
             let message = format!("version {} of `{}` has not passed its checks", head.id, node.name);
             let report = Report::error("check-failed", message).at(node.place()).note(why);
             let run = format!("pelton run {} --env {}", node.name, source.environment);
@@ -221,13 +222,14 @@ pub async fn publish(ctx: &Context, options: &PublishOptions) -> Result<Moved, R
         let publications = state.publications(to).map_err(reports)?;
         let rollbacks: BTreeSet<i64> =
             publications.iter().filter(|head| head.restores.is_some()).map(|head| head.id).collect();
-        let newer = newer_in_target(
+        let mut newer = newer_in_target(
             &state.since(from, &differing).map_err(reports)?,
             (&state.since(to, &differing).map_err(reports)?, &rollbacks),
             || state.changed_last(from).map_err(reports),
             (&ours, &theirs),
             &kept,
         )?;
+        newer.extend(unknown(ctx, (&ours, &theirs), &newer)?);
         if !newer.is_empty() {
             let run = run_that_builds_on(ctx, from, &newer).await;
             let refused = moved_meanwhile(options, &source, &newer, run);
@@ -479,6 +481,28 @@ fn newer_in_target(
         newer.push((there.node.clone(), sentence));
     }
     Ok(newer)
+}
+
+/// Nodes of which the target's version knows what the other environment's does not and nothing tells again, each with a sentence about it.
+fn unknown(
+    ctx: &Context,
+    (ours, theirs): (&Heads, &Heads),
+    told: &[(NodeName, String)],
+) -> Result<Vec<(NodeName, String)>, Reports> {
+    let mut found = Vec::new();
+    for (name, mine) in ours.iter().filter(|(name, _)| told.iter().all(|(told, _)| told != *name)) {
+        let (Some(node), Some(other)) = (ctx.project.nodes.get(name), theirs.get(name)) else { continue };
+        if node.kind() != other.kind || succession::is_known(ctx, node, mine, other)? {
+            continue;
+        }
+        let what = match &node.body {
+            Body::Source(_) => "rows of files or of its quarantine",
+            Body::Table(table) if table.build == Build::History => "states",
+            _ => "backfilled times",
+        };
+        found.push((name.clone(), format!("version {} has {what} that {} was not built on", other.id, mine.id)));
+    }
+    Ok(found)
 }
 
 /// The run after which an environment is built on what the target has now; `None` where a run would leave these nodes as they are. So it

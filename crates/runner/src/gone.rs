@@ -1,7 +1,8 @@
 //! Files of a source are gone while its settings change: they cannot be read anew, so their rows stay as they were read.
 //!
 //! What the new settings say of a column's type holds for these rows too, where every value is the same in it. Where one is not, or rows
-//! break the source's key, the run is refused by name: the file may be somewhere still, and then nothing need be lost.
+//! break the source's key, the run is refused by name: the file may be somewhere still, and then nothing need be lost. So it is where the rows
+//! are lost with the warehouse's own copy.
 
 use crate::context::Context;
 use crate::source::rows_of;
@@ -44,9 +45,8 @@ pub(crate) async fn carry(
             let is_sound = is_sound(ctx, node, &file, &version.columns).await;
             if is_sound { gone.push(file) } else { lost.push(file) }
         }
-        said.extend((!lost.is_empty()).then(|| lost_report(node, &lost)));
-        if gone.is_empty() {
-            return Ok((Vec::new(), said));
+        if !lost.is_empty() {
+            return Err(lost_report(node, &lost).into());
         }
     }
     let held = narrow::held(ctx, node, gone, &version.columns).await?;
@@ -230,7 +230,10 @@ fn kept_report(node: &Node, gone: &[SourceFile]) -> Report {
 fn lost_report(node: &Node, lost: &[SourceFile]) -> Report {
     let message =
         format!("rows of {} of `{}` are lost: their copy in the warehouse is damaged", files(lost), node.name);
-    named(Report::warning("gone-file", message), lost).hint("put the file back to have it read anew")
+    named(Report::error("gone-file", message), lost)
+        .note("nothing was published")
+        .hint("put the file back to have it read anew, or one without rows in its place to go on without them")
+        .hint("restore the warehouse's copy of it")
 }
 
 fn files(gone: &[SourceFile]) -> String {

@@ -78,7 +78,7 @@ pub(crate) fn decide(
     let current = heads.get(&node.name);
     let verdict = match &node.body {
         Body::Source(settings) => decide_source(ctx, node, settings, current, environment)?,
-        _ => decide_on_rows(ctx, node, current, heads, volatile)?,
+        _ => decide_on_rows(ctx, node, (environment, heads), volatile)?,
     };
     if let (Verdict::Skip(_), Some(head)) = (&verdict, current)
         && let Some(why) = checks::due(ctx, node, head, heads)?.reason()
@@ -92,10 +92,10 @@ pub(crate) fn decide(
 fn decide_on_rows(
     ctx: &Context,
     node: &Node,
-    current: Option<&VersionHead>,
-    heads: &Heads,
+    (environment, heads): (&str, &Heads),
     volatile: &[String],
 ) -> Result<Verdict, Reports> {
+    let current = heads.get(&node.name);
     let fingerprint = fingerprint::of_node(ctx, node, heads)?;
     if !volatile.is_empty() && !is_declared_deterministic(node) {
         let why = format!("its SQL depends on more than its inputs ({})", volatile.join(", "));
@@ -104,19 +104,23 @@ fn decide_on_rows(
     let Some(wanted) = fingerprint else {
         return Ok(Verdict::build(None, "something that it reads has no version yet"));
     };
-    match current {
-        Some(head) if head.fingerprint == wanted => {
-            return Ok(Verdict::Skip("its SQL, its settings and everything that it reads are unchanged".into()));
-        }
-        _ => {}
+    let base = succession::base(ctx, node, environment, current)?;
+    let is_behind = current.is_some_and(|head| base.as_ref().is_some_and(|base| base.id != head.id));
+    if current.is_some_and(|head| head.fingerprint == wanted) && !is_behind {
+        return Ok(Verdict::Skip("its SQL, its settings and everything that it reads are unchanged".into()));
     }
-    let base = succession::base(ctx, node, current)?;
     if let Some(head) = succession::found(ctx, node, wanted, base.as_ref())? {
         let why = format!("version {} of run {} was built from exactly this", head.id, head.run);
         return Ok(Verdict::Reuse(Box::new(head), why));
     }
+    if is_behind {
+        return Ok(Verdict::build(Some(wanted), BEHIND));
+    }
     Ok(Verdict::build(Some(wanted), reason(ctx, node, current, heads)?))
 }
+
+/// Why a node is built in an environment whose version was not built on that of `main`.
+const BEHIND: &str = "`main` knows more of it than its version here";
 
 fn is_declared_deterministic(node: &Node) -> bool {
     match &node.body {
@@ -134,7 +138,7 @@ fn decide_source(
     environment: &str,
 ) -> Result<Verdict, Reports> {
     let Some(head) = current else {
-        let base = succession::base(ctx, node, None)?;
+        let base = succession::base(ctx, node, environment, None)?;
         if let Some(head) = taken_in(ctx, node, settings, (environment, base.as_ref()))? {
             let why = format!("version {} of run {} took in exactly these files", head.id, head.run);
             return Ok(Verdict::Reuse(Box::new(head), why));
@@ -147,6 +151,15 @@ fn decide_source(
     };
     if verify::is_lost(head) {
         return Ok(Verdict::build(None, verify::lost_reason(head)));
+    }
+    if let Some(main) = succession::ahead(ctx, node, environment, head)? {
+        return Ok(match taken_in(ctx, node, settings, (environment, Some(&main)))? {
+            Some(taken) => {
+                let why = format!("version {} of run {} took in exactly these files", taken.id, taken.run);
+                Verdict::Reuse(Box::new(taken), why)
+            }
+            None => Verdict::build(None, BEHIND),
+        });
     }
     if !source::has_settings(ctx, head, settings)? {
         return Ok(Verdict::build(None, "its settings changed"));

@@ -437,7 +437,7 @@ impl<'a> Run<'a> {
 
     async fn build(&mut self, node: &Node, fingerprint: Option<Digest>) -> Done {
         let building = self.building();
-        let ground = match succession::ground(self.ctx, node, self.heads.get(&node.name)) {
+        let ground = match succession::ground(self.ctx, node, building.environment, self.heads.get(&node.name)) {
             Ok(ground) => ground,
             Err(mistakes) => return self.failed(mistakes),
         };

@@ -2,7 +2,8 @@
 //!
 //! Most versions are a function of what they read, so any that was built from exactly the same is as good. Two sorts of tables know more than
 //! their inputs tell: a history without `time` knows what was seen when, an interval table which times were backfilled, and a source which
-//! rows of its quarantine were replayed. For these a version may take the place of another only when it knows all that the other knows.
+//! rows of its quarantine were replayed. For these a version may take the place of another only when it knows all that the other knows, and
+//! an environment goes on from what `main` has as soon as that knows more.
 
 use crate::context::{Context, reports};
 use crate::{increment, replay, verify};
@@ -14,14 +15,49 @@ use std::collections::HashMap;
 /// The environment that others begin with.
 pub(crate) const MAIN: &str = pelton_store::SHOWN_ENVIRONMENT;
 
-/// The version that a new one of a source or table is built on: the environment's own, or what `main` has of a node that the environment
-/// has not built yet.
-pub(crate) fn base(ctx: &Context, node: &Node, current: Option<&VersionHead>) -> Result<Option<VersionHead>, Reports> {
-    if let Some(current) = current {
-        return Ok(Some(current.clone()));
+/// The version that a new one of a source or table is built on: the environment's own, unless `main` has one that knows more.
+pub(crate) fn base(
+    ctx: &Context,
+    node: &Node,
+    environment: &str,
+    current: Option<&VersionHead>,
+) -> Result<Option<VersionHead>, Reports> {
+    let Some(current) = current else { return in_main(ctx, node) };
+    Ok(Some(ahead(ctx, node, environment, current)?.unwrap_or_else(|| current.clone())))
+}
+
+/// What `main` has of a node, when it knows something that the version of another environment does not.
+pub(crate) fn ahead(
+    ctx: &Context,
+    node: &Node,
+    environment: &str,
+    current: &VersionHead,
+) -> Result<Option<VersionHead>, Reports> {
+    // What is the same whoever builds it, is not looked for.
+    let knows_more = match &node.body {
+        Body::Source(_) => true,
+        Body::Table(table) => table.build == Build::Interval || (table.build == Build::History && table.time.is_none()),
+        Body::Model(_) => false,
+    };
+    if environment == MAIN || !knows_more {
+        return Ok(None);
     }
+    let Some(main) = in_main(ctx, node)?.filter(|main| !verify::is_lost(main)) else { return Ok(None) };
+    Ok(if is_known(ctx, node, current, &main)? { None } else { Some(main) })
+}
+
+fn in_main(ctx: &Context, node: &Node) -> Result<Option<VersionHead>, Reports> {
     let head = ctx.warehouse.state().head_in(MAIN, &node.name).map_err(reports)?;
     Ok(head.filter(|head| head.kind == node.kind()))
+}
+
+/// Whether a version of a node knows all that another knows beside what is there to be read.
+pub(crate) fn is_known(ctx: &Context, node: &Node, head: &VersionHead, other: &VersionHead) -> Result<bool, Reports> {
+    match &node.body {
+        Body::Source(_) => has_files(ctx, head, other),
+        Body::Table(table) => knows(ctx, table, head, other),
+        Body::Model(_) => Ok(true),
+    }
 }
 
 /// The newest version of a table or model that was built from what has this fingerprint and may take the place of `base`.
@@ -78,8 +114,13 @@ pub(crate) struct Ground {
 }
 
 /// What a new version goes on from. The rows of a lost version are gone; what it was asked for is not.
-pub(crate) fn ground(ctx: &Context, node: &Node, current: Option<&VersionHead>) -> Result<Ground, Reports> {
-    let previous = base(ctx, node, current)?;
+pub(crate) fn ground(
+    ctx: &Context,
+    node: &Node,
+    environment: &str,
+    current: Option<&VersionHead>,
+) -> Result<Ground, Reports> {
+    let previous = base(ctx, node, environment, current)?;
     match previous {
         Some(head) if verify::is_lost(&head) && head.kind != "source" => {
             Ok(Ground { previous: None, cover: increment::backfilled(ctx, &head)? })
@@ -134,6 +175,20 @@ pub(crate) fn keeps(ctx: &Context, head: &VersionHead, base: Option<&VersionHead
             true => same.repairs.len() >= kept.repairs.len(),
             false => is_there(),
         })
+    }))
+}
+
+/// Whether a version of a source has every file of another, whichever content was there last, with as many of its rows replayed.
+fn has_files(ctx: &Context, head: &VersionHead, other: &VersionHead) -> Result<bool, Reports> {
+    if head.id == other.id {
+        return Ok(true);
+    }
+    let files_of = |version: &VersionId| ctx.warehouse.state().source_files(version).map_err(reports);
+    let files = files_of(&head.id)?;
+    let files: HashMap<&str, &SourceFile> = files.iter().map(|file| (file.path.as_str(), file)).collect();
+    Ok(files_of(&other.id)?.iter().all(|had| {
+        let has = files.get(had.path.as_str());
+        has.is_some_and(|has| has.digest != had.digest || has.repairs.len() >= had.repairs.len())
     }))
 }
 

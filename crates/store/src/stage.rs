@@ -182,13 +182,13 @@ impl StageWriter {
         let name = format!("{}-{}.parquet", self.prefix, self.files.len());
         let action = || format!("write `{}/{name}`", self.folder);
         let bytes = open.writer.into_inner().map_err(|error| StoreError::caused(action(), &error))?;
-        let size = bytes.len() as u64;
+        let (size, digest) = (bytes.len() as u64, Some(Digest::of(&bytes)));
         StoreError::at(Point::StageFile, action)?;
         wait(self.store.put(&self.object(&name), Bytes::from(bytes).into()))
             .map_err(|error| StoreError::caused(action(), &error))?;
         let rows_digest = self.options.digests.then(|| self.digest.rows_sum().minus(open.before));
         let stats = Some(open.stats.json());
-        self.files.push(DataFile { path: name, bytes: size, rows: open.rows, stats, rows_digest });
+        self.files.push(DataFile { path: name, bytes: size, rows: open.rows, stats, rows_digest, digest });
         Ok(())
     }
 

@@ -13,7 +13,7 @@ fn write(folder: &Path, name: &str, batch: &RecordBatch) -> DataFile {
     writer.close().unwrap();
     let bytes = std::fs::metadata(folder.join(name)).unwrap().len();
     let stats = Some(format!("{{\"numRecords\":{}}}", batch.num_rows()));
-    DataFile { path: name.into(), bytes, rows: batch.num_rows() as u64, stats, rows_digest: None }
+    DataFile { path: name.into(), bytes, rows: batch.num_rows() as u64, stats, rows_digest: None, digest: None }
 }
 
 fn location(folder: &Path) -> TableLocation {

@@ -269,10 +269,6 @@ name <- aggregated customers.name, filter customers.id, filter orders.customer, 
 | filter orders.customer, filter seen.customer, filter seen.n, rows orders, rows seen",
     ),
     (
-        "select id, customer in (select id from customers) as known from orders",
-        "id <- copied orders.id\nknown <- computed customers.id, computed orders.customer, rows customers\n| rows orders",
-    ),
-    (
         "select id from orders where amount > (select avg(n) from seen)",
         "id <- copied orders.id\n| filter orders.amount, filter seen.n, rows orders, rows seen",
     ),

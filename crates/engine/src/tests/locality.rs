@@ -221,3 +221,23 @@ async fn an_instant_is_the_same_in_every_zone() {
         assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>(), 1, "{sql}");
     }
 }
+
+#[tokio::test]
+async fn an_instant_may_lie_beyond_the_years_that_texts_can_say() {
+    const YEAR_10000: i64 = 253_402_300_800_000_000;
+    const YEAR_0: i64 = -62_167_219_200_000_000;
+    let day = arrow::datatypes::DataType::Date32;
+    for (us, value, is_below) in
+        [(YEAR_10000, "9999-12-31", true), (YEAR_10000 - DAY, "9999-12-31", false), (YEAR_0 - DAY, "0001-01-01", false)]
+    {
+        for (data_type, value) in [
+            (&pelton_query::types::timestamp(), format!("cast('{value}' as timestamp(6) with time zone)")),
+            (&day, format!("date '{value}'")),
+        ] {
+            let sql = format!("select 1 as one where {value} < {}", pelton_query::sql::instant(us, data_type));
+            let found =
+                rows(&engine(), &Catalog::default(), &sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>(), usize::from(is_below), "{sql}");
+        }
+    }
+}

@@ -239,9 +239,18 @@ fn constants_that_no_row_makes_right_are_told_when_the_select_is_typed() {
         ("select order_id from orders group by 1 having max(amount) % 0 = 1", "division by zero", None),
         ("select order_id from orders order by 1 limit -1", "a number of rows, of LIMIT or OFFSET, is", None),
         ("select order_id from orders order by 1 offset -2", "a number of rows, of LIMIT or OFFSET, is", None),
-        ("select regexp_like('a', '[') as is_like", "the pattern `[` cannot be read: unclosed character", None),
+        (
+            "select regexp_like('a', '[') as is_like",
+            "the pattern `[` cannot be read: unclosed character",
+            Some((1, 26)),
+        ),
         ("select regexp_replace('a', '(', '', 'g') as b", "the pattern `(` cannot be read: unclosed group", None),
-        ("select 1 as one where 'a' ~ '*'", "the pattern `*` cannot be read: repetition", None),
+        ("select 1 as one where 'a' ~ '*'", "the pattern `*` cannot be read: repetition", Some((1, 30))),
+        (
+            "select lag(amount, 1, amount) over (order by ordered_at) as b from orders",
+            "`lag` goes by a constant",
+            Some((1, 8)),
+        ),
     ] {
         let error = engine().analyze(&catalog, sql).unwrap_err();
         assert!(matches!(error, QueryError::Type { .. }) && error.to_string().starts_with(says), "{sql}: {error}");
@@ -457,5 +466,41 @@ fn row_programs_see_earlier_columns_and_give_the_same_bits_alone_and_in_a_batch(
             Ok(_) => panic!("{sql} must be refused"),
         };
         assert!(error.contains(message), "{sql}: {error}");
+    }
+}
+
+#[test]
+fn what_would_fail_or_be_wrong_when_it_runs_is_refused_when_it_is_typed() {
+    let catalog = Catalog::default()
+        .with("orders", Relation::Typed(orders().schema()))
+        .with("others", Relation::Typed(orders().schema()));
+    for (sql, says) in [
+        ("select order_id from orders full join others using (order_id)", "a RIGHT or FULL JOIN with `using`"),
+        ("select * from orders natural full join others", "a RIGHT or FULL JOIN with `using`"),
+        ("select order_id from (orders right join others using (order_id))", "a RIGHT or FULL JOIN with `using`"),
+        (
+            "with a as (select order_id from orders right join others using (order_id)) select 1 as one from a",
+            "a RIGHT or FULL",
+        ),
+        ("select order_id in (select order_id from others) as is_in from orders", "`in (select ...)` and `exists"),
+        ("select case when exists (select 1 from others) then 1 end as a from orders", "`in (select ...)` and `exists"),
+    ] {
+        let error = engine().analyze(&catalog, sql).unwrap_err();
+        assert!(
+            matches!(error, QueryError::Unsupported { .. }) && error.to_string().starts_with(says),
+            "{sql}: {error}"
+        );
+    }
+    for sql in [
+        "select order_id from orders join others using (order_id)",
+        "select order_id from orders left join others using (order_id)",
+        "select orders.order_id from orders full join others on orders.order_id = others.order_id",
+        "select order_id from orders where order_id in (select order_id from others) or amount > 1",
+        "select order_id from orders where not exists (select 1 from others where others.order_id = orders.order_id)",
+        "select order_id, (select max(amount) from others) as most from orders",
+        "select lag(amount, 2, 0.0) over (order by ordered_at) as before, ntile(2 * 2) over (order by order_id) as n from orders",
+    ] {
+        let typed = engine().analyze(&catalog, sql);
+        assert!(typed.is_ok(), "{sql}: {typed:?}");
     }
 }

@@ -7,6 +7,7 @@ mod bad_input;
 mod cases;
 mod crash;
 mod demo;
+mod environments;
 mod failure;
 mod incremental;
 mod inputs;

@@ -240,3 +240,84 @@ fn a_publication_whose_files_are_lost_does_not_come_back() {
     );
     assert_eq!(digests(folder.path()), before);
 }
+
+#[test]
+fn what_reads_a_version_that_was_lost_is_built_when_its_input_changes_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    first_published(folder);
+    let of_customer = "select customer, sum(amount) as total, count(*) as n from sound group by customer";
+    let merged = format!("/* pelton\nbuild = \"merge\"\nkey = \"customer\"\n*/\n{of_customer}");
+    write(folder, &[("tables/totals.sql", &merged)]);
+    assert!(pelton(folder, &["run"]).status.success());
+    let warehouse = folder.join("warehouse");
+    for file in files(&warehouse, "tables/sound").iter().filter(|file| file.ends_with(".parquet")) {
+        harm(&warehouse.join(file), Damage::Gone);
+    }
+    let more = "order_id,customer,at,amount,late\n9000,c1,2026-02-01T00:00:00Z,5.00,false\n";
+    write(folder, &[("data/2026-02.csv", more)]);
+    assert!(pelton(folder, &["verify", "--repair"]).status.success());
+    let run = pelton(folder, &["run"]);
+    assert_eq!(run.status.code(), Some(0), "{}{}", stdout(&run), stderr(&run));
+    let differing =
+        format!("(select * from totals except {of_customer}) union all ({of_customer} except select * from totals)");
+    let found = pelton(folder, &["query", &format!("select count(*) as n from ({differing})"), "--format", "csv"]);
+    assert_eq!(stdout(&found), "n\n0\n", "{}", stderr(&found));
+}
+
+#[test]
+fn rows_whose_file_and_copy_are_gone_are_not_published_as_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    first_published(folder);
+    let wanted = digests(folder);
+    let warehouse = folder.join("warehouse");
+    let of_source = files(&warehouse, "tables/orders");
+    of_source
+        .iter()
+        .filter(|file| file.ends_with(".parquet"))
+        .for_each(|file| harm(&warehouse.join(file), Damage::Gone));
+    let data = fs::read(folder.join("data/2026-01.csv")).unwrap();
+    fs::remove_file(folder.join("data/2026-01.csv")).unwrap();
+    assert!(pelton(folder, &["verify", "--repair"]).status.success());
+    for _ in 0..2 {
+        let run = pelton(folder, &["run"]);
+        assert_ne!(run.status.code(), Some(0), "{}", stdout(&run));
+        assert!(
+            stderr(&run).contains("error[gone-file]: rows of a file that is gone of `orders` are lost"),
+            "{}",
+            stderr(&run)
+        );
+        assert_eq!(digests(folder), wanted);
+    }
+    fs::write(folder.join("data/2026-01.csv"), data).unwrap();
+    let run = pelton(folder, &["run"]);
+    assert_eq!(run.status.code(), Some(0), "{}{}", stdout(&run), stderr(&run));
+    assert_eq!(digests(folder), wanted);
+}
+
+#[test]
+fn a_single_bit_of_a_data_file_is_found() {
+    let template = tempfile::tempdir().unwrap();
+    first_published(template.path());
+    let wanted = digests(template.path());
+    let path =
+        files(&template.path().join("warehouse"), "tables/spend").into_iter().find(|file| file.ends_with(".parquet"));
+    let path = path.unwrap();
+    let bytes = fs::read(template.path().join("warehouse").join(&path)).unwrap();
+    // The rows, and behind them what is said of the columns, the rows and their least and greatest values.
+    for at in (4..bytes.len() - 4).step_by(bytes.len() / 24) {
+        let folder = tempfile::tempdir().unwrap();
+        copy(template.path(), folder.path());
+        let mut harmed = bytes.clone();
+        harmed[at] ^= 0x10;
+        fs::write(folder.path().join("warehouse").join(&path), harmed).unwrap();
+        let found = pelton(folder.path(), &["verify", "--rows"]);
+        assert_eq!(found.status.code(), Some(1), "byte {at}: {}{}", stdout(&found), stderr(&found));
+        assert!(stderr(&found).contains(&format!("{path} is not what was written")), "byte {at}: {}", stderr(&found));
+        assert!(pelton(folder.path(), &["verify", "--rows", "--repair"]).status.success(), "byte {at}");
+        let run = pelton(folder.path(), &["run"]);
+        assert_eq!(run.status.code(), Some(0), "byte {at}: {}{}", stdout(&run), stderr(&run));
+        assert_eq!(digests(folder.path()), wanted, "byte {at}");
+    }
+}

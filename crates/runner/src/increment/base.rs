@@ -3,7 +3,7 @@
 use super::intervals::Times;
 use super::{Before, Memory, Packed, Stop, Work};
 use crate::run::Building;
-use crate::{catalog, fingerprint, serving, stage};
+use crate::{catalog, fingerprint, serving, stage, verify};
 use pelton_base::{Digest, NodeName, Report, VersionId};
 use pelton_project::{Node, Table};
 use pelton_query::{Catalog, DataFile, Relation, sql};
@@ -104,6 +104,9 @@ impl Base {
             if then.digest != now.digest {
                 let files = unpacked(work, &then, &now)?;
                 let found = Changed::of(work, &then, &now, &files);
+                if !found.removed.is_empty() && !is_whole(work, &then, &found.removed) {
+                    return Err(Stop::Anew(format!("rows of `{name}` that it was built from are lost")));
+                }
                 if let Some(column) = found.unreadable(&then) {
                     return Err(Stop::Anew(format!("column `{column}` of `{name}` has a narrower type than it had")));
                 }
@@ -112,6 +115,14 @@ impl Base {
         }
         Ok(changed)
     }
+}
+
+/// Whether files of an earlier version can be read, as far as can be told without doing so.
+fn is_whole(work: &Work<'_>, version: &VersionRecord, files: &[DataFile]) -> bool {
+    let folder = work.building.ctx.warehouse.table_dir(&version.node);
+    let is_there =
+        |file: &DataFile| std::fs::metadata(folder.join(&file.path)).is_ok_and(|found| found.len() == file.bytes);
+    version.fingerprint != verify::LOST && files.iter().all(is_there)
 }
 
 /// The files of `now`, with those taken apart again that were written together since `then`: what has the same rows in other files did not change.

@@ -104,7 +104,14 @@ mod tests {
     use super::*;
 
     fn files(sizes: impl IntoIterator<Item = u64>) -> Vec<DataFile> {
-        let file = |(at, bytes)| DataFile { path: format!("{at}"), bytes, rows: 1, stats: None, rows_digest: None };
+        let file = |(at, bytes)| DataFile {
+            path: format!("{at}"),
+            bytes,
+            rows: 1,
+            stats: None,
+            rows_digest: None,
+            digest: None,
+        };
         sizes.into_iter().enumerate().map(file).collect()
     }
 

@@ -147,7 +147,7 @@ mod tests {
 
     fn file(stats: Option<Value>) -> DataFile {
         let stats = stats.map(|stats| stats.to_string());
-        DataFile { path: "a".into(), bytes: 1, rows: 1, stats, rows_digest: None }
+        DataFile { path: "a".into(), bytes: 1, rows: 1, stats, rows_digest: None, digest: None }
     }
 
     #[track_caller]

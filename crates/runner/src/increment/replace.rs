@@ -286,7 +286,8 @@ mod tests {
 
     #[test]
     fn small_files_are_written_again_together() {
-        let file = |bytes| DataFile { path: String::new(), bytes, rows: 1, stats: None, rows_digest: None };
+        let file =
+            |bytes| DataFile { path: String::new(), bytes, rows: 1, stats: None, rows_digest: None, digest: None };
         let sizes = [5 << 20, 40 << 20, 1000, 10 << 20, 2 << 20, 16 << 20];
         let sizes: Vec<Vec<u64>> =
             groups(&sizes.map(file)).iter().map(|group| group.iter().map(|file| file.bytes).collect()).collect();

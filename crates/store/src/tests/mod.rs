@@ -58,6 +58,7 @@ fn version(run: &RunId, node: &str, id: &str) -> VersionRecord {
             rows: 10,
             stats: Some("{\"numRecords\":10}".into()),
             rows_digest: None,
+            digest: None,
         }]),
         inputs: vec![(NodeName::new("raw"), VersionId("0123456789ab".into()))],
         quarantine: vec![],

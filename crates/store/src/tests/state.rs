@@ -99,6 +99,7 @@ fn ten_thousand_source_files_come_back() {
         rows: 5,
         stats: None,
         rows_digest: None,
+        digest: None,
     };
     let files: Vec<SourceFile> = (0..10_000usize)
         .map(|i| SourceFile {
@@ -334,8 +335,14 @@ fn staged_files_belong_to_their_version_once_it_is_inserted() {
     let state = warehouse.state();
     let (dead, live) = (run(&warehouse, "r1"), run(&warehouse, "r2"));
     let mut kept = version(&dead, "a", "a1");
-    kept.quarantine =
-        vec![DataFile { path: "a-a1-0.parquet".into(), bytes: 1, rows: 1, stats: None, rows_digest: None }];
+    kept.quarantine = vec![DataFile {
+        path: "a-a1-0.parquet".into(),
+        bytes: 1,
+        rows: 1,
+        stats: None,
+        rows_digest: None,
+        digest: None,
+    }];
     for (folder, prefix) in [("tables/a", "part-a1"), ("quarantine", "a-a1"), ("tables/b", "part-b1")] {
         state.note_staging(&dead, folder, prefix).unwrap();
         state.note_staging(&dead, folder, &format!("{prefix}-f7")).unwrap();
