@@ -27,7 +27,7 @@ fn translate_at(error: DataFusionError, at: At) -> QueryError {
         },
         DataFusionError::Shared(inner) => match std::sync::Arc::try_unwrap(inner) {
             Ok(inner) => translate_at(inner, at),
-            Err(inner) => by_text(&inner.to_string(), at),
+            Err(inner) => shared(&inner, at),
         },
         DataFusionError::External(inner) => match inner.downcast::<QueryError>() {
             Ok(ours) => *ours,
@@ -47,6 +47,22 @@ fn translate_at(error: DataFusionError, at: At) -> QueryError {
         DataFusionError::Plan(message) => by_text(&message, at),
         DataFusionError::Execution(message) => QueryError::Value { message: clean(&message) },
         DataFusionError::Internal(message) => by_text(&message, at),
+        other => by_text(&other.to_string(), at),
+    }
+}
+
+/// An error that several parts of a query have: it cannot be taken apart, and is told as where one alone has it.
+fn shared(error: &DataFusionError, at: At) -> QueryError {
+    match error.find_root() {
+        DataFusionError::Execution(message) => QueryError::Value { message: clean(message) },
+        DataFusionError::ResourcesExhausted(message) => exhausted(message),
+        DataFusionError::ArrowError(error, _) => match error.as_ref() {
+            ArrowError::DivideByZero => arrow(ArrowError::DivideByZero, at),
+            ArrowError::CastError(_) | ArrowError::ArithmeticOverflow(_) | ArrowError::ComputeError(_) => {
+                QueryError::Value { message: clean(&error.to_string()) }
+            }
+            other => by_text(&other.to_string(), at),
+        },
         other => by_text(&other.to_string(), at),
     }
 }
@@ -513,6 +529,24 @@ mod tests {
         assert_eq!(of(ours).to_string(), "5 is too large");
         let damage = parquet::errors::ParquetError::General("Invalid thrift".into());
         assert!(matches!(translate(DataFusionError::ParquetError(Box::new(damage))), QueryError::Damaged { .. }));
+    }
+
+    #[test]
+    fn an_error_that_is_shared_is_the_same_error() {
+        let of = |error: DataFusionError| {
+            let error = std::sync::Arc::new(error);
+            let _other = error.clone();
+            translate(DataFusionError::Shared(error))
+        };
+        let zero = of(DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None));
+        assert_eq!(zero.to_string(), "division by zero; write `x / nullif(y, 0)`");
+        let cast = ArrowError::CastError("Cannot cast string 'a' to value of Int64 type".into());
+        let cast = of(DataFusionError::ArrowError(Box::new(cast), None).context("a part"));
+        assert!(
+            matches!(&cast, QueryError::Value { message } if message == "cannot cast string 'a' to value of bigint type")
+        );
+        assert!(matches!(of(DataFusionError::Execution("timestamp 1 out of range".into())), QueryError::Value { .. }));
+        assert!(matches!(of(DataFusionError::ResourcesExhausted("HashJoinInput".into())), QueryError::Memory { .. }));
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl StoreError {
                 .hint("wait until it ends, then try again"),
             StoreError::DamagedState { .. } => Report::error("damaged-state", self.to_string())
                 .note("nothing was changed")
-                .hint("restore `state.db` from a copy, or move it away and run again to rebuild everything"),
+                .hint("restore `state.db` from a copy, or move the whole warehouse away and run again to build everything anew"),
             StoreError::DamagedArtifact { .. } => {
                 Report::error("damaged-artifact", self.to_string()).hint("pelton verify --repair")
             }

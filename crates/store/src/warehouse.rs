@@ -55,6 +55,7 @@ impl Warehouse {
                 .map_err(|error| StoreError::io(format!("create the folder `{}`", folder.display()), &error))?;
         }
         let root = absolute(root)?;
+        has_its_state(&root)?;
         let state = State::open(&root, busy_timeout)?;
         Self::new(root, state)
     }
@@ -89,6 +90,7 @@ impl Warehouse {
 
     /// As [`Warehouse::open_existing`], waiting at most `busy_timeout` whenever another process holds the state database.
     pub fn open_existing_waiting(root: &Path, busy_timeout: Duration) -> Result<Option<Self>, StoreError> {
+        has_its_state(root)?;
         match fs::metadata(root.join(crate::state::FILE_NAME)) {
             Ok(_) => {}
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -165,9 +167,47 @@ fn absolute(root: &Path) -> Result<PathBuf, StoreError> {
     root.canonicalize().map_err(|error| StoreError::io(format!("open the warehouse `{}`", root.display()), &error))
 }
 
+/// Refuses tables without the state database that tells of them: a new one would know nothing of what they are, and gc would remove them.
+fn has_its_state(root: &Path) -> Result<(), StoreError> {
+    // In this order: the database is there before the first table is.
+    let has_tables = fs::read_dir(root.join("tables")).is_ok_and(|mut tables| tables.next().is_some());
+    let path = root.join(crate::state::FILE_NAME);
+    match fs::metadata(&path) {
+        Ok(found) if found.len() == 0 && has_tables => {
+            Err(StoreError::DamagedState { path, reason: "it is empty, and the warehouse has tables".into() })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && has_tables => {
+            Err(StoreError::DamagedState { path, reason: "it is missing, and the warehouse has tables".into() })
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tables_without_their_state_database_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        drop(Warehouse::open(root).unwrap());
+        let state = root.join(crate::state::FILE_NAME);
+        fs::remove_file(&state).unwrap();
+        assert!(Warehouse::open(root).is_ok(), "without tables it is a new one");
+        fs::create_dir(root.join("tables/orders")).unwrap();
+        assert!(Warehouse::open(root).is_ok());
+        for is_there in [true, false] {
+            if is_there {
+                fs::write(&state, "").unwrap();
+            } else {
+                fs::remove_file(&state).unwrap();
+            }
+            assert!(matches!(Warehouse::open(root), Err(StoreError::DamagedState { .. })), "{is_there}");
+            assert!(matches!(Warehouse::open_to_read(root), Err(StoreError::DamagedState { .. })), "{is_there}");
+            assert_eq!(state.exists(), is_there, "nothing is made or removed");
+        }
+    }
 
     #[test]
     fn a_table_is_found_under_a_folder_with_odd_letters() {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// How often is looked whether the program has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Runs the program in the project's folder, and kills it when it takes too long. Its stdout is dropped, because that of the command is
+/// Runs the program in the project's folder, and kills it, with all that it started, when it takes too long. Its stdout is dropped, because that of the command is
 /// an answer; its stderr is that of the command.
 pub(super) async fn run(words: &[String], folder: &Path, body: String, timeout_ms: u64) -> Result<(), Report> {
     let Some((program, arguments)) = words.split_first() else { return Ok(()) };
@@ -19,6 +19,8 @@ pub(super) async fn run(words: &[String], folder: &Path, body: String, timeout_m
     let found = if program.contains('/') { folder.join(program) } else { program.into() };
     let mut command = Command::new(found);
     command.args(arguments).current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::null());
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let done = tokio::task::spawn_blocking(move || {
         let child = command.spawn().map_err(|error| Failed::NotStarted(error.kind()))?;
         wait(child, body, Duration::from_millis(timeout_ms))
@@ -56,6 +58,7 @@ fn wait(mut child: Child, body: String, timeout: Duration) -> Result<ExitStatus,
             Ok(None) if began.elapsed() < timeout => std::thread::sleep(LOOK_EVERY),
             Ok(None) => {
                 // It may end by itself at this moment.
+                end_group(child.id());
                 let _ = child.kill();
                 let _ = child.wait();
                 break Err(Failed::TooLong);
@@ -68,4 +71,11 @@ fn wait(mut child: Child, body: String, timeout: Duration) -> Result<ExitStatus,
         let _ = told.join();
     }
     ended
+}
+
+/// Ends what the program started, too: it leads a group of processes of its own.
+fn end_group(leader: u32) {
+    let kill = Command::new("kill").args(["-KILL", "--", &format!("-{leader}")]).stderr(Stdio::null()).status();
+    // Where there is no `kill`, the program alone is ended.
+    drop(kill);
 }

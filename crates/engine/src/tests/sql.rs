@@ -244,7 +244,11 @@ fn constants_that_no_row_makes_right_are_told_when_the_select_is_typed() {
             "the pattern `[` cannot be read: unclosed character",
             Some((1, 26)),
         ),
-        ("select regexp_replace('a', '(', '', 'g') as b", "the pattern `(` cannot be read: unclosed group", None),
+        (
+            "select regexp_replace('a', '(', '', 'g') as b",
+            "the pattern `(` cannot be read: unclosed group",
+            Some((1, 29)),
+        ),
         ("select 1 as one where 'a' ~ '*'", "the pattern `*` cannot be read: repetition", Some((1, 30))),
         (
             "select lag(amount, 1, amount) over (order by ordered_at) as b from orders",

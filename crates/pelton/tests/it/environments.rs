@@ -51,7 +51,7 @@ fn an_environment_goes_on_from_what_main_has_seen_meanwhile() {
     write(folder, &[("data/3.csv", "id,at,state\n3,2026-01-05,open\n")]);
 
     let refused = pelton(folder, &["publish", "try"]);
-    assert_eq!(refused.status.code(), Some(1), "{}", stderr(&refused));
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
     assert!(stderr(&refused).contains("hint: pelton run --env try"), "{}", stderr(&refused));
     ran(folder, &["run", "--env", "try"]);
     ran(folder, &["publish", "try"]);

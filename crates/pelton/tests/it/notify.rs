@@ -171,7 +171,8 @@ fn a_command_that_fails_changes_nothing_and_holds_up_nobody() {
         ("[\"sh\", \"-c\", \"exit 3\"]", PATIENT_MS, "note: it ended with exit status: 3\n"),
         ("[\"./nowhere.sh\"]", PATIENT_MS, "note: it cannot be started: entity not found\n"),
         (
-            "[\"sh\", \"-c\", \"exec sleep 600\"]",
+            // What it started holds the stderr of the command, which would be waited for.
+            "[\"sh\", \"-c\", \"sleep 600 & sleep 600\"]",
             300,
             "note: it took longer than `notify.timeout_ms` (300 ms), and was stopped\n",
         ),
