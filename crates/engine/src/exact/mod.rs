@@ -142,9 +142,10 @@ impl Exact {
     /// Whether an argument of this type is taken as it is, beyond doubt. Typing asks many times, and DataFusion tries all that a sum takes each
     /// time, with an error in words for each that it is not.
     fn takes(&self, data_type: &DataType) -> bool {
-        match (self.by, data_type) {
-            (By::Sums(Kind::Single(Single::Sum)), DataType::Int64 | DataType::UInt64) => true,
-            (By::Sums(Kind::Single(Single::Sum | Single::Mean)), DataType::Float64 | DataType::Decimal128(..)) => true,
+        let By::Sums(Kind::Single(kind)) = self.by else { return false };
+        match data_type {
+            DataType::Int64 | DataType::UInt64 => kind == Single::Sum,
+            DataType::Float64 | DataType::Decimal128(..) => matches!(kind, Single::Sum | Single::Mean),
             _ => false,
         }
     }
@@ -314,7 +315,8 @@ mod tests {
             let ours = AggregateUDF::new_from_impl(Exact::new(inner.clone(), by));
             for data_type in &types {
                 for count in 1..=2 {
-                    let arguments = vec![Arc::new(Field::new("a", data_type.clone(), true)); count];
+                    let argument = Arc::new(Field::new("a", data_type.clone(), true));
+                    let arguments: Vec<FieldRef> = (0..count).map(|_| argument.clone()).collect();
                     let wanted = fields_with_udf(&arguments, inner.as_ref());
                     let found = fields_with_udf(&arguments, &ours);
                     assert_eq!(found.is_ok(), wanted.is_ok(), "{} of {count} {data_type}", inner.name());

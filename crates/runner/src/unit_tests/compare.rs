@@ -87,7 +87,7 @@ pub(crate) fn compare(expected: &RecordBatch, actual: &RecordBatch, how: &How<'_
     };
     let known: Vec<usize> =
         how.key.iter().filter_map(|name| how.columns.iter().position(|column| column == name)).collect();
-    let key = if known.is_empty() { guessed_key(&expected, &actual) } else { Some(known) };
+    let key = if is_key_of(&expected, &known) { Some(known) } else { guessed_key(&expected, &actual) };
     let (mut missing, mut surplus): (Vec<&Row>, Vec<&Row>) = (
         missing.into_iter().map(|row| &expected[row]).collect(),
         surplus.into_iter().map(|row| &actual[row]).collect(),
@@ -204,6 +204,13 @@ fn is_equal(expected: &Value, actual: &Value, tolerance: Option<f64>) -> bool {
     }
 }
 
+/// Whether columns tell the rows apart that are expected; of what is there, a mistake may have made two alike.
+fn is_key_of(expected: &[Row], columns: &[usize]) -> bool {
+    let mut met = HashSet::new();
+    let key_of = |row: &Row| columns.iter().map(|column| row[*column].to_string()).collect::<Vec<_>>();
+    !columns.is_empty() && expected.iter().all(|row| met.insert(key_of(row)))
+}
+
 /// A column that tells rows apart on both sides, and that both sides have values of in common: with it, a wrong value shows as one
 /// instead of as a missing and a surplus row.
 fn guessed_key(expected: &[Row], actual: &[Row]) -> Option<Vec<usize>> {
@@ -289,6 +296,17 @@ mod tests {
         let nan = rows(&[1], &["a"], &[f64::NAN]);
         assert_eq!(differ(&nan, &nan, None), None);
         assert!(differ(&nan, &one, Some(1e9)).is_some());
+    }
+
+    #[test]
+    fn a_key_that_tells_no_rows_apart_pairs_none() {
+        let columns: Vec<String> = ["id", "name", "amount"].map(String::from).into();
+        let how = How { columns: &columns, key: &["id".to_string()], tolerance: None };
+        let expected = rows(&[1, 1], &["a", "b"], &[1.0, 2.0]);
+        let found = compare(&expected, &rows(&[1, 1], &["b", "a"], &[2.0, 3.0]), &how).unwrap();
+        assert_eq!((found.key, found.changed_rows, found.missing_rows), (vec!["name".to_string()], 1, 0));
+        let found = compare(&rows(&[1, 2], &["a", "b"], &[1.0, 2.0]), &rows(&[1, 1], &["a", "b"], &[1.0, 2.0]), &how);
+        assert_eq!(found.unwrap().key, ["id"]);
     }
 
     #[test]
