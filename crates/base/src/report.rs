@@ -99,7 +99,7 @@ impl Place {
         let line_end = line_start + text.len();
         Place {
             file: file.into(),
-            line: source[..start].matches('\n').count() + 1,
+            line: source.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1,
             column: source[line_start..start].chars().count() + 1,
             length: source[start..end.clamp(start, line_end.max(start))].chars().count().max(1),
             text: Some(text.to_string()),

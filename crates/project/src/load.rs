@@ -178,10 +178,10 @@ impl Drafts {
     }
 
     /// Makes nodes of the drafts; a name that is unknown, or that cannot be read so, becomes a report.
-    fn link(mut self, reports: &mut Vec<Report>) -> (BTreeMap<NodeName, Node>, Mentions) {
+    fn link(self, reports: &mut Vec<Report>) -> (BTreeMap<NodeName, Node>, Mentions) {
         let mut suggestions = 0;
         let mut mentions = Mentions::new();
-        let mut all_reads = BTreeMap::new();
+        let mut all_reads = Vec::with_capacity(self.by_name.len());
         for (name, entry) in &self.by_name {
             let mut reads: BTreeMap<NodeName, (usize, usize)> = BTreeMap::new();
             for reading in &entry.draft.readings {
@@ -206,21 +206,23 @@ impl Drafts {
                     *first = (*first).min(reading.span);
                 }
             }
-            all_reads.insert(name.clone(), reads);
+            all_reads.push(reads);
         }
-        let mut nodes = BTreeMap::new();
-        for (name, reads) in all_reads {
-            let Some(Entry { path, text, draft, .. }) = self.by_name.remove(&name) else { continue };
-            let reads = reads
-                .into_iter()
-                .map(|(read, (start, end))| (read, Place::in_text(&path, &text, start, end)))
-                .collect();
+        let read: Vec<_> = self.by_name.values().zip(all_reads).collect();
+        let placed = |(entry, reads): &(&Entry, BTreeMap<NodeName, (usize, usize)>)| {
+            let place = |(start, end): (usize, usize)| Place::in_text(&entry.path, &entry.text, start, end);
+            reads.iter().map(|(read, span)| (read.clone(), place(*span))).collect::<Vec<_>>()
+        };
+        let placed = parallel::map(&read, 0, placed);
+        let nodes = self.by_name.into_iter().zip(placed).map(|((name, entry), reads)| {
+            let Entry { path, text, draft, .. } = entry;
             let Draft { description, tags, body, readings } = draft;
             let mut node =
                 Node { name, file: path, text, description, tags, body, reads, checked_with: BTreeSet::new() };
             node.checked_with = checked_with(&node, &readings);
-            nodes.insert(node.name.clone(), node);
-        }
+            (node.name.clone(), node)
+        });
+        let nodes = nodes.collect();
         (nodes, mentions)
     }
 

@@ -18,5 +18,8 @@ pub(crate) fn check(args: &Check, session: &Session, out: &Out) -> Result<u8, Re
         out.data(checked::checked(&found, out.data_style));
     }
     out.reports(&found.warnings);
-    Ok(found.warnings.exit_code())
+    let code = found.warnings.exit_code();
+    // The process ends; what is freed piece by piece now is waited for.
+    std::mem::forget((project, tests, found));
+    Ok(code)
 }
