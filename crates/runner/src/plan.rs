@@ -66,6 +66,12 @@ impl Verdict {
     fn build(fingerprint: Option<Digest>, why: impl Into<Why>) -> Self {
         Verdict::Build(fingerprint, Box::new(why.into()))
     }
+
+    /// Of a version of a source that another run made.
+    fn taken(head: VersionHead) -> Self {
+        let why = format!("version {} of run {} took in exactly these files", head.id, head.run);
+        Verdict::Reuse(Box::new(head), why)
+    }
 }
 
 /// Decides about a node over the versions of what it reads, which the environment has.
@@ -140,8 +146,7 @@ fn decide_source(
     let Some(head) = current else {
         let base = succession::base(ctx, node, environment, None)?;
         if let Some(head) = taken_in(ctx, node, settings, (environment, base.as_ref()))? {
-            let why = format!("version {} of run {} took in exactly these files", head.id, head.run);
-            return Ok(Verdict::Reuse(Box::new(head), why));
+            return Ok(Verdict::taken(head));
         }
         if base.is_none() {
             pelton_ingest::list(settings, node, &ctx.project.root)?;
@@ -154,10 +159,7 @@ fn decide_source(
     }
     if let Some(main) = succession::ahead(ctx, node, environment, head)? {
         return Ok(match taken_in(ctx, node, settings, (environment, Some(&main)))? {
-            Some(taken) => {
-                let why = format!("version {} of run {} took in exactly these files", taken.id, taken.run);
-                Verdict::Reuse(Box::new(taken), why)
-            }
+            Some(taken) => Verdict::taken(taken),
             None => Verdict::build(None, BEHIND),
         });
     }
@@ -178,10 +180,7 @@ fn decide_source(
         return Ok(Verdict::Skip(changes.no_reason().into()));
     }
     match taken_in(ctx, node, settings, (environment, Some(head)))? {
-        Some(other) if other.id != head.id => {
-            let why = format!("version {} of run {} took in exactly these files", other.id, other.run);
-            Ok(Verdict::Reuse(Box::new(other), why))
-        }
+        Some(other) if other.id != head.id => Ok(Verdict::taken(other)),
         _ => Ok(Verdict::build(None, changes.reason())),
     }
 }

@@ -54,7 +54,8 @@ fn in_main(ctx: &Context, node: &Node) -> Result<Option<VersionHead>, Reports> {
 /// Whether a version of a node knows all that another knows beside what is there to be read.
 pub(crate) fn is_known(ctx: &Context, node: &Node, head: &VersionHead, other: &VersionHead) -> Result<bool, Reports> {
     match &node.body {
-        Body::Source(_) => has_files(ctx, head, other),
+        // Which content of a file was there last is told by when the versions were published.
+        Body::Source(_) => has_files(ctx, head, other, |_| true),
         Body::Table(table) => knows(ctx, table, head, other),
         Body::Model(_) => Ok(true),
     }
@@ -164,22 +165,18 @@ pub(crate) fn of_source(ctx: &Context, name: &NodeName, environment: &str) -> Re
 /// Whether a version of a source has the rows of each file that `base` has, those of files that are gone and replayed ones included. A file
 /// with other content than in `base` is one that is there: which of the two contents it has, was asked before.
 pub(crate) fn keeps(ctx: &Context, head: &VersionHead, base: Option<&VersionHead>) -> Result<bool, Reports> {
-    let Some(base) = base.filter(|base| base.id != head.id) else { return Ok(true) };
-    let files_of = |version: &VersionId| ctx.warehouse.state().source_files(version).map_err(reports);
-    let files = files_of(&head.id)?;
-    let files: HashMap<&str, &SourceFile> = files.iter().map(|file| (file.path.as_str(), file)).collect();
-    Ok(files_of(&base.id)?.iter().all(|kept| {
-        let same = files.get(kept.path.as_str());
-        let is_there = || ctx.project.root.join(&kept.path).exists();
-        same.is_some_and(|same| match same.digest == kept.digest {
-            true => same.repairs.len() >= kept.repairs.len(),
-            false => is_there(),
-        })
-    }))
+    let Some(base) = base else { return Ok(true) };
+    has_files(ctx, head, base, |changed| ctx.project.root.join(&changed.path).exists())
 }
 
-/// Whether a version of a source has every file of another, whichever content was there last, with as many of its rows replayed.
-fn has_files(ctx: &Context, head: &VersionHead, other: &VersionHead) -> Result<bool, Reports> {
+/// Whether a version of a source has every file of another, with as many of its rows replayed; of a file with other content in it, `is_as_good`
+/// says whether that counts.
+fn has_files(
+    ctx: &Context,
+    head: &VersionHead,
+    other: &VersionHead,
+    is_as_good: impl Fn(&SourceFile) -> bool,
+) -> Result<bool, Reports> {
     if head.id == other.id {
         return Ok(true);
     }
@@ -188,7 +185,10 @@ fn has_files(ctx: &Context, head: &VersionHead, other: &VersionHead) -> Result<b
     let files: HashMap<&str, &SourceFile> = files.iter().map(|file| (file.path.as_str(), file)).collect();
     Ok(files_of(&other.id)?.iter().all(|had| {
         let has = files.get(had.path.as_str());
-        has.is_some_and(|has| has.digest != had.digest || has.repairs.len() >= had.repairs.len())
+        has.is_some_and(|has| match has.digest == had.digest {
+            true => has.repairs.len() >= had.repairs.len(),
+            false => is_as_good(had),
+        })
     }))
 }
 

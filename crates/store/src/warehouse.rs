@@ -172,15 +172,15 @@ fn has_its_state(root: &Path) -> Result<(), StoreError> {
     // In this order: the database is there before the first table is.
     let has_tables = fs::read_dir(root.join("tables")).is_ok_and(|mut tables| tables.next().is_some());
     let path = root.join(crate::state::FILE_NAME);
-    match fs::metadata(&path) {
-        Ok(found) if found.len() == 0 && has_tables => {
-            Err(StoreError::DamagedState { path, reason: "it is empty, and the warehouse has tables".into() })
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound && has_tables => {
-            Err(StoreError::DamagedState { path, reason: "it is missing, and the warehouse has tables".into() })
-        }
-        _ => Ok(()),
+    let what = match fs::metadata(&path) {
+        Ok(found) if found.len() == 0 => "empty",
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "missing",
+        _ => return Ok(()),
+    };
+    if !has_tables {
+        return Ok(());
     }
+    Err(StoreError::DamagedState { path, reason: format!("it is {what}, and the warehouse has tables") })
 }
 
 #[cfg(test)]

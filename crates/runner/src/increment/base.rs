@@ -9,6 +9,7 @@ use pelton_project::{Node, Table};
 use pelton_query::{Catalog, DataFile, Relation, sql};
 use pelton_store::VersionRecord;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
@@ -120,9 +121,11 @@ impl Base {
 /// Whether files of an earlier version can be read, as far as can be told without doing so.
 fn is_whole(work: &Work<'_>, version: &VersionRecord, files: &[DataFile]) -> bool {
     let folder = work.building.ctx.warehouse.table_dir(&version.node);
-    let is_there =
-        |file: &DataFile| std::fs::metadata(folder.join(&file.path)).is_ok_and(|found| found.len() == file.bytes);
-    version.fingerprint != verify::LOST && files.iter().all(is_there)
+    version.fingerprint != verify::LOST && files.iter().all(|file| is_there(&folder, file))
+}
+
+fn is_there(folder: &Path, file: &DataFile) -> bool {
+    std::fs::metadata(folder.join(&file.path)).is_ok_and(|found| found.len() == file.bytes)
 }
 
 /// The files of `now`, with those taken apart again that were written together since `then`: what has the same rows in other files did not change.
@@ -133,10 +136,7 @@ fn unpacked(work: &Work<'_>, then: &VersionRecord, now: &VersionRecord) -> Resul
     let past = by_path(then);
     let has_all = |files: &BTreeMap<String, DataFile>| past.keys().all(|path| files.contains_key(path));
     let folder = work.building.ctx.warehouse.table_dir(&now.node);
-    let is_there = |file: &DataFile| {
-        let found = std::fs::metadata(folder.join(&file.path));
-        past.contains_key(&file.path) || found.is_ok_and(|found| found.len() == file.bytes)
-    };
+    let is_known = |file: &DataFile| past.contains_key(&file.path) || is_there(&folder, file);
     let (mut memory, mut steps) = (Memory::of(now), 0);
     while let Some(Memory { packed, after: Some(after), .. }) = memory.take() {
         steps += 1;
@@ -147,7 +147,7 @@ fn unpacked(work: &Work<'_>, then: &VersionRecord, now: &VersionRecord) -> Resul
         let had = by_path(&version);
         for Packed { from, into } in &packed {
             let parts: Option<Vec<&DataFile>> =
-                from.iter().map(|path| had.get(path).filter(|file| is_there(file))).collect();
+                from.iter().map(|path| had.get(path).filter(|file| is_known(file))).collect();
             if let Some(parts) = parts.filter(|_| into.iter().all(|path| files.contains_key(path))) {
                 files.retain(|path, _| !into.contains(path));
                 files.extend(parts.into_iter().map(|file| (file.path.clone(), file.clone())));
