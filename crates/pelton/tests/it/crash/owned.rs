@@ -9,9 +9,15 @@ use std::path::Path;
 /// Files that are the warehouse itself.
 const ITS_OWN: &[&str] = &["state.db", "state.db-wal", "state.db-shm", "run.lock", "types", "log/drain.lock"];
 
-/// Paths and sizes of a list of files as the state database keeps it; the lists of the campaign are too short to be compressed.
+/// Paths and sizes of a list of files as the state database keeps it: JSON, in a zstd frame when it is long.
 pub(crate) fn files(list: &[u8]) -> Vec<(String, u64)> {
-    let list: Value = serde_json::from_slice(list).expect("a short list is plain JSON");
+    /// The first bytes of a zstd frame (RFC 8878).
+    const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+    let list: Value = match list.starts_with(ZSTD) {
+        true => serde_json::from_slice(&zstd::decode_all(list).unwrap()),
+        false => serde_json::from_slice(list),
+    }
+    .expect("a list of files is JSON");
     let file = |file: &Value| (file["path"].as_str().unwrap().to_string(), file["bytes"].as_u64().unwrap());
     list.as_array().unwrap().iter().map(file).collect()
 }
