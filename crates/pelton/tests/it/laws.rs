@@ -27,7 +27,7 @@ impl Lab {
         Self::with_threads(2)
     }
 
-    fn with_threads(threads: usize) -> Self {
+    pub(crate) fn with_threads(threads: usize) -> Self {
         let limits = Limits { threads, ..Limits::default() };
         Lab { engine: Arc::new(LocalEngine::new(&limits).unwrap()), clock: Arc::new(SystemClock) }
     }
@@ -42,7 +42,12 @@ impl Lab {
 
     /// The digest of every published node.
     pub(crate) fn digests(&self, folder: &Path) -> BTreeMap<String, String> {
-        let heads = self.context(folder).unwrap().warehouse.state().heads("main").unwrap();
+        self.digests_of(folder, "main")
+    }
+
+    /// The digest of every node of an environment.
+    pub(crate) fn digests_of(&self, folder: &Path, environment: &str) -> BTreeMap<String, String> {
+        let heads = self.context(folder).unwrap().warehouse.state().heads(environment).unwrap();
         heads.into_iter().map(|head| (head.node.to_string(), format!("{} {} rows", head.digest, head.rows))).collect()
     }
 }

@@ -24,5 +24,6 @@ mod selects;
 mod serving;
 mod small_files;
 mod sources;
+mod trials;
 mod verify;
 mod world;

@@ -37,6 +37,8 @@ pub(crate) struct World {
     pub(crate) draw: Draw,
     pub(crate) sources: Vec<Source>,
     pub(crate) tables: Vec<Table>,
+    /// Names and texts of tables that never change.
+    pub(crate) others: Vec<(&'static str, &'static str)>,
     made: usize,
 }
 
@@ -48,7 +50,7 @@ const EVOLVES: (&str, &str) = ("evolve", "evolve");
 pub(crate) struct Source {
     pub(crate) name: String,
     is_ndjson: bool,
-    has_key: bool,
+    pub(crate) has_key: bool,
     contract: (&'static str, &'static str),
     description: usize,
     /// Whether a word is a missing value.
@@ -138,7 +140,8 @@ enum Check {
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut world = World { draw: Draw::new(seed), sources: Vec::new(), tables: Vec::new(), made: 0 };
+        let mut world =
+            World { draw: Draw::new(seed), sources: Vec::new(), tables: Vec::new(), others: Vec::new(), made: 0 };
         for number in 0..1 + world.draw.below(3) {
             let source = Source {
                 name: format!("source_{number}"),
@@ -224,6 +227,7 @@ impl World {
             files.extend(source.files.iter().map(|(path, data)| (path.clone(), data.text.clone())));
         }
         files.extend(self.tables.iter().map(|table| (format!("tables/{}.sql", table.name), table.text())));
+        files.extend(self.others.iter().map(|(name, text)| (format!("tables/{name}.sql"), (*text).to_string())));
         for (path, text) in &files {
             let path = folder.join(path);
             if std::fs::read_to_string(&path).ok().as_ref() != Some(text) {
