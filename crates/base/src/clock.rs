@@ -2,6 +2,9 @@
 
 use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
 
+/// Microseconds of a day of UTC.
+pub const DAY_US: i64 = 86_400_000_000;
+
 /// Tells the current time in microseconds since 1970-01-01 UTC.
 pub trait Clock: Send + Sync {
     /// The current time, microseconds since the epoch, UTC.

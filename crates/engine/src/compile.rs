@@ -1,6 +1,6 @@
 //! Row-wise expressions, compiled once: the same physical expressions in training, at the endpoint and in `predict()`.
 
-use crate::{error, overflow};
+use crate::{error, micros, overflow};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
@@ -52,7 +52,7 @@ fn checked(state: &SessionState, expression: Expr, scope: &DFSchema) -> datafusi
         .with_config_options(Arc::clone(state.config_options()))
         .build();
     let typed = ExprSimplifier::new(context).coerce(expression, scope)?;
-    Ok(overflow::checked_expression(typed, scope)?.data)
+    Ok(overflow::checked_expression(micros::of_expression(typed, scope), scope)?.data)
 }
 
 fn refuse_volatile(expression: &Expr) -> Result<(), QueryError> {

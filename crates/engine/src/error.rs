@@ -199,7 +199,8 @@ fn by_text(text: &str, at: At) -> QueryError {
         let reason = reason.split(" No function matches").next().unwrap_or_default();
         return QueryError::Type { message: no_signature(reason).unwrap_or_else(|| clean(reason)), at };
     }
-    let known = [refused_arguments, no_signature, same_name, no_operation, no_condition, other_sides, no_range];
+    let known =
+        [refused_arguments, no_signature, same_name, no_operation, no_condition, no_common_type, other_sides, no_range];
     if let Some(message) = known.iter().find_map(|translated| translated(text)) {
         return QueryError::Type { message, at };
     }
@@ -341,6 +342,13 @@ fn no_operation(text: &str) -> Option<String> {
         text.split_once("Cannot coerce arithmetic expression ")?.1.split_once(" to valid types").map(|found| found.0)
     };
     of_types().or_else(of_sides).map(|operation| format!("`{}` has no result", clean(operation)))
+}
+
+/// Values of types that have none in common: `Fail to find the coerced type, errors: Execution error: Expect to get struct but got timestamp`.
+fn no_common_type(text: &str) -> Option<String> {
+    text.contains("ail to find the coerced type").then(|| {
+        "its values have no type in common; cast them to one, as `coalesce(at, timestamp '2026-01-31')`".to_string()
+    })
 }
 
 /// A condition that is neither true nor false: `Cannot create filter with non-boolean predicate 'o.name' returning Utf8`.
@@ -496,6 +504,10 @@ mod tests {
             (
                 "Cannot create filter with non-boolean predicate 'o.name' returning Utf8",
                 "a condition is true or false, and o.name is text",
+            ),
+            (
+                "Fail to find the coerced type, errors: Execution error: Expect to get struct but got Timestamp(µs, \"UTC\")",
+                "its values have no type in common; cast them to one, as `coalesce(at, timestamp '2026-01-31')`",
             ),
             (
                 "Incompatible inputs for Union: Previous inputs were of type Int64, but got incompatible type Utf8 on column 'a'",

@@ -15,6 +15,7 @@ mod lineage;
 mod local;
 mod locality;
 mod memory;
+mod micros;
 mod mistake;
 mod order;
 mod overflow;

@@ -4,7 +4,7 @@ use crate::context::{self, Bound};
 use crate::damage::Suspects;
 use crate::memory::Pool;
 use crate::{
-    asof, compile, delta, error, exact, lineage, locality, mistake, order, overflow, rewrite, times, volatile,
+    asof, compile, delta, error, exact, lineage, locality, micros, mistake, order, overflow, rewrite, times, volatile,
 };
 use async_trait::async_trait;
 use datafusion::execution::FunctionRegistry;
@@ -109,15 +109,15 @@ impl LocalEngine {
         Ok(LocalEngine { base: state, placeless })
     }
 
-    /// The logical plan of a SELECT over a catalog, after the analyzer has resolved types and as-of joins, with nothing left open
-    /// and arithmetic checked.
+    /// The logical plan of a SELECT over a catalog, after the analyzer has resolved types and as-of joins, with nothing left open,
+    /// times in microseconds where that loses nothing, and arithmetic checked.
     fn logical(&self, catalog: &Catalog, sql: &str) -> Result<(SessionState, LogicalPlan), QueryError> {
         let state = context::state_at(&self.base, catalog);
         let plan = logical_in(&state, catalog, sql)?;
         if let Some(mistake) = mistake::first_in(&plan) {
             return Err(mistake);
         }
-        let plan = order::with_ties_broken(plan);
+        let plan = order::with_ties_broken(micros::of_plan(plan));
         let plan = plan.and_then(overflow::checked).map_err(error::translate)?;
         Ok((state, plan))
     }

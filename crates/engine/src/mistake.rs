@@ -1,6 +1,7 @@
 //! Mistakes of a SELECT that the planner lets pass, and that come to light when rows are read, or never: constants that no row can make right,
 //! times that lose their hours, windows and subqueries where none can be.
 
+use crate::micros;
 use crate::overflow::scope_of;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -51,7 +52,8 @@ pub(crate) fn of_expression(part: &Expr, node: &LogicalPlan) -> Option<QueryErro
     let message = match part {
         Expr::Cast(Cast { expr, field }) => {
             let Expr::Literal(value, _) = expr.as_ref() else { return None };
-            value.cast_to(field.data_type()).err()?;
+            // A time that nanoseconds do not reach may be run in microseconds.
+            value.cast_to(&micros::cut(field.data_type())).err()?;
             let wanted = types::name(field.data_type());
             match value.try_as_str().flatten() {
                 Some(text) => format!("`'{text}'` cannot be read as {wanted}"),

@@ -3,6 +3,7 @@
 mod asof;
 mod delta;
 mod exact;
+mod far_times;
 mod lineage;
 mod locality;
 mod overflow;

@@ -111,7 +111,7 @@ fn write_value(column: &ArrayRef, row: usize, bytes: &mut Vec<u8>) -> bool {
         DataType::Utf8 => text(column.as_string::<i32>().value(row), bytes),
         DataType::Boolean => bytes.extend([class::BOOLEAN, u8::from(column.as_boolean().value(row))]),
         DataType::Date32 => {
-            time(i64::from(column.as_primitive::<Date32Type>().value(row)) * crate::parse::DAY_US, bytes);
+            time(i64::from(column.as_primitive::<Date32Type>().value(row)) * pelton_base::DAY_US, bytes);
         }
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
             time(column.as_primitive::<TimestampMicrosecondType>().value(row), bytes);

@@ -4,13 +4,11 @@
 //! every format. What a value looks like when nobody declared its type is the business of [`crate::infer`].
 
 use arrow::datatypes::DataType;
+use pelton_base::DAY_US;
 use pelton_query::types;
 
 /// How many characters of a value a reason quotes.
 const QUOTED_CHARS_MAX: usize = 80;
-
-/// Microseconds of a day.
-pub(crate) const DAY_US: i64 = 86_400_000_000;
 
 /// Without the spaces and tabs at both ends.
 pub(crate) fn trim(text: &str) -> &str {

@@ -36,7 +36,7 @@ pub(crate) fn read(
         key: section.get("key").map_or_else(Vec::new, |entry| entry.some_texts()),
         delete: section.get("delete").and_then(|entry| entry.words()),
         track: section.get("track").map_or_else(Vec::new, |entry| entry.some_texts()),
-        interval_us: section.get("interval").and_then(|entry| entry.duration_us()),
+        interval: section.get("interval").and_then(|entry| entry.grain()),
         lookback_us: section.get("lookback").and_then(|entry| entry.duration_us()),
         lateness_us: section.get("lateness").and_then(|entry| entry.duration_us()),
         start_us: section.get("start").and_then(|entry| {

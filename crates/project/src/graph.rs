@@ -17,6 +17,15 @@ impl Project {
         self.nodes.get(name)
     }
 
+    /// A node that somebody named, or a report that there is none.
+    pub fn known(&self, name: &str) -> Result<&Node, Report> {
+        self.nodes.get(name).ok_or_else(|| {
+            Report::error("unknown-node", format!("there is no node `{name}`"))
+                .suggest(name, self.nodes.keys().map(NodeName::as_str))
+                .hint("pelton graph")
+        })
+    }
+
     /// The nodes that read each node, sorted by name; every node has an entry.
     pub fn readers(&self) -> BTreeMap<NodeName, Vec<NodeName>> {
         let mut readers: BTreeMap<NodeName, Vec<NodeName>> =

@@ -1,6 +1,6 @@
 //! The checked project as values: what the files said, resolved, with the place of everything that a later mistake may name.
 
-use pelton_base::{Digest, NodeName, Place};
+use pelton_base::{Digest, Grain, NodeName, Place};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -378,8 +378,8 @@ pub struct Increment {
     pub delete: Option<Spanned<String>>,
     /// `track`: the columns of a history whose change begins a new row. Default: all but key and time.
     pub track: Vec<Spanned<String>>,
-    /// `interval`: the length of an interval, microseconds.
-    pub interval_us: Option<i64>,
+    /// `interval`: how time is cut into intervals.
+    pub interval: Option<Grain>,
     /// `lookback`: how far before an interval its SELECT looks, microseconds, where the SQL does not tell.
     pub lookback_us: Option<i64>,
     /// `lateness`: how long an interval waits for late rows before it is built, microseconds.

@@ -61,11 +61,7 @@ fn matching(project: &Project, selector: &str) -> Result<BTreeSet<NodeName>, Rep
         return Err(Report::error("invalid-argument", "a selector is empty").note(FORMS));
     }
     let Some((method, word)) = selector.split_once(':') else {
-        if project.nodes.contains_key(selector) {
-            return Ok(BTreeSet::from([NodeName::new(selector)]));
-        }
-        return Err(Report::error("unknown-node", format!("there is no node `{selector}`"))
-            .suggest(selector, project.nodes.keys().map(NodeName::as_str)));
+        return Ok(BTreeSet::from([project.known(selector)?.name.clone()]));
     };
     let names = |is_meant: &dyn Fn(&crate::Node) -> bool| -> BTreeSet<NodeName> {
         project.nodes.values().filter(|node| is_meant(node)).map(|node| node.name.clone()).collect()

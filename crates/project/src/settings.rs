@@ -325,7 +325,7 @@ pub static TABLE: SettingsTable = SettingsTable {
             "When the newest row of a key meets it, the key leaves a `merge`, and ends in a `history`."
         "track" optional "a column, or a list of columns" "all but `key` and `time`" r#"track = ["city", "tier"]"#
             "The columns of a `history` whose change begins a new row."
-        "interval" optional "a duration such as `\"1 day\"`" "" r#"interval = "1 day""# "The length of the intervals of an `interval` build."
+        "interval" optional "a duration, or weeks, months, quarters or years" "" r#"interval = "1 month""# "The length of the intervals of an `interval` build."
         "lookback" optional "a duration" "as far as the SQL says" r#"lookback = "30 days""#
             "How far before an interval the nearest rows lie that its SELECT looks at (`lag`, a number of rows), where the SQL does not bound it."
         "lateness" optional "a duration" "" r#"lateness = "2 hours""#

@@ -4,7 +4,7 @@
 use crate::Spanned;
 use crate::settings::{SettingDoc, SettingsTable};
 use crate::values;
-use pelton_base::{Place, Report};
+use pelton_base::{Grain, Place, Report};
 use std::cell::RefCell;
 use toml_edit::{Document, Item, TableLike, Value};
 
@@ -350,6 +350,16 @@ impl<'a> Entry<'a> {
             self.refuse_at(text.span, format_args!("is not a duration: `{}`", text.value), &[]);
         }
         us
+    }
+
+    /// Steps of time: a duration, or a number of weeks, months, quarters or years.
+    pub fn grain(&self) -> Option<Grain> {
+        let text = self.text()?;
+        let grain = values::parse_grain(&text.value);
+        if grain.is_none() {
+            self.refuse_at(text.span, format_args!("is no length of time: `{}`", text.value), &[]);
+        }
+        grain
     }
 
     /// A share: a number from 0 to 1, or a text such as `20%`.

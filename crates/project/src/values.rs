@@ -1,6 +1,7 @@
 //! Values that are written as text: sizes, durations, shares, and the rules of `accept`.
 
 use crate::{Comparison, Tolerance};
+use pelton_base::Grain;
 
 /// Bytes of `512MB`, `2 GiB`, `1.5GB` or `4096`. Without an `i`, a unit counts in thousands.
 pub fn parse_size(text: &str) -> Option<u64> {
@@ -54,6 +55,23 @@ fn unit_us(unit: &str) -> Option<i64> {
         "w" | "week" | "weeks" => 604_800_000_000,
         _ => return None,
     })
+}
+
+/// The steps of `1 month`, `2 weeks`, `1 quarter`, `1 year`, or of a duration that is longer than nothing.
+pub fn parse_grain(text: &str) -> Option<Grain> {
+    let text = text.trim();
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: Option<i64> = text[..unit_at].parse().ok();
+    let of = |steps: fn(i64) -> Grain, each: i64| {
+        Some(steps(number?.checked_mul(each)?)).filter(|grain| grain.longest_us() > 0 && grain.longest_us() < i64::MAX)
+    };
+    match text[unit_at..].trim_start().to_ascii_lowercase().as_str() {
+        "w" | "week" | "weeks" => of(Grain::Weeks, 1),
+        "month" | "months" => of(Grain::Months, 1),
+        "quarter" | "quarters" => of(Grain::Months, 3),
+        "y" | "year" | "years" => of(Grain::Months, 12),
+        _ => parse_duration_us(text).filter(|us| *us > 0).map(Grain::Us),
+    }
 }
 
 /// The share of `20%` or `0.2`, between 0 and 1.
@@ -141,6 +159,30 @@ mod tests {
             ("1e3MB", None),
         ] {
             assert_eq!(parse_size(text), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn grains_are_durations_or_parts_of_the_calendar() {
+        for (text, grain) in [
+            ("1 day", Some(Grain::Us(pelton_base::DAY_US))),
+            ("7 days", Some(Grain::Us(7 * pelton_base::DAY_US))),
+            ("1 week", Some(Grain::Weeks(1))),
+            ("2w", Some(Grain::Weeks(2))),
+            (" 1 month", Some(Grain::Months(1))),
+            ("2 quarters", Some(Grain::Months(6))),
+            ("1Year", Some(Grain::Months(12))),
+            ("5m", Some(Grain::Us(300_000_000))),
+            ("0 days", None),
+            ("0 months", None),
+            ("-1 month", None),
+            ("month", None),
+            ("1 month 3 days", None),
+            ("9223372036854775807 years", None),
+            ("30000000000 weeks", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_grain(text), grain, "{text}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What part of the inputs a part of a SELECT's result depends on: the ground on which a table is built incrementally.
 
+use pelton_base::Grain;
 use std::collections::BTreeSet;
 
 /// What the analysed plan of a SELECT proves about its result, without reading data. Names are those of stored tables; views are seen
@@ -46,8 +47,8 @@ pub struct Origin {
     pub input: String,
     /// Its column.
     pub column: String,
-    /// The length to a multiple of which (since the epoch) the input's time is rounded down first, microseconds; 1 for no rounding.
-    pub rounded_us: i64,
+    /// The steps to whose begin the input's time is rounded down first; the finest for no rounding.
+    pub rounded: Grain,
     /// How far before the result's time the rounded time may lie, microseconds; `i64::MAX` for any time before.
     pub before_us: i64,
     /// How far after it.
@@ -62,6 +63,6 @@ pub struct Origin {
 impl Origin {
     /// Whether the input's value is the result's.
     pub fn is_equal(&self) -> bool {
-        self.rounded_us == 1 && self.before_us == 0 && self.after_us == 0
+        self.rounded == Grain::FINEST && self.before_us == 0 && self.after_us == 0
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::types;
 use arrow::datatypes::DataType;
+use pelton_base::DAY_US;
 
 /// Quotes an identifier: `"name"`, with quotes inside doubled.
 pub fn ident(name: &str) -> String {
@@ -40,8 +41,6 @@ pub fn timestamp_advice(name: &str, data_type: &DataType) -> String {
         _ => "cast it to a timestamp".to_string(),
     }
 }
-
-const DAY_US: i64 = 24 * 3600 * 1_000_000;
 
 /// A time as an expression to compare columns of a type with: microseconds since the epoch.
 pub fn instant(us: i64, data_type: &DataType) -> String {

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::outcome::RunOptions;
 use crate::run::Building;
 use crate::{fingerprint, increment, succession, table};
-use pelton_base::{NodeName, Report, Reports, format_time_us};
+use pelton_base::{Grain, NodeName, Report, Reports, format_time_us};
 use pelton_project::{Body, Build, Node, Table};
 use pelton_store::{VersionHead, VersionRecord};
 
@@ -29,11 +29,7 @@ pub struct Backfill {
 /// What to run to backfill a table: the table, and all that reads it.
 pub fn backfill(ctx: &Context, options: RunOptions, backfill: Backfill) -> Result<RunOptions, Reports> {
     let name = &backfill.node;
-    let Some(node) = ctx.project.nodes.get(name) else {
-        let known = ctx.project.nodes.keys().map(NodeName::as_str);
-        let report = Report::error("unknown-node", format!("there is no node `{name}`"));
-        return Err(report.suggest(name.as_str(), known).into());
-    };
+    let node = ctx.project.known(name.as_str())?;
     match &node.body {
         Body::Table(table) if table.build == Build::Interval => {}
         _ => {
@@ -106,13 +102,5 @@ pub(crate) async fn build(
 
 /// The range in parts of whole intervals.
 fn parts(table: &Table, backfill: &Backfill) -> Vec<(i64, i64)> {
-    let grain_us = table.increment.interval_us.unwrap_or(1).max(1);
-    let from = backfill.from_us - backfill.from_us.rem_euclid(grain_us);
-    let count = (backfill.to_us - from + grain_us - 1) / grain_us;
-    let each_us = (count + PARTS_MAX - 1) / PARTS_MAX * grain_us;
-    let end = from + count * grain_us;
-    (0..PARTS_MAX)
-        .map(|part| (from + part * each_us, (from + (part + 1) * each_us).min(end)))
-        .filter(|(from, to)| from < to)
-        .collect()
+    table.increment.interval.unwrap_or(Grain::FINEST).parts((backfill.from_us, backfill.to_us), PARTS_MAX)
 }

@@ -6,7 +6,7 @@
 
 use crate::context::Context;
 use crate::{catalog, serving};
-use pelton_base::{Digest, NodeName, Report};
+use pelton_base::{Digest, Grain, NodeName, Report};
 use pelton_project::{Body, Check, Node, OnFail, Source, Spanned, Table, Tolerance};
 use pelton_store::{ColumnType, VersionHead};
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,15 +124,20 @@ pub(crate) fn table_settings(table: &Table) -> String {
         return format!("{:?} {checks:?}", table.build);
     }
     let increment = &table.increment;
+    // The text of a time when there were no steps but these: what was built with them is not built again.
+    let interval = match increment.interval {
+        None => "None".to_string(),
+        Some(Grain::Us(us)) => format!("Some({us})"),
+        Some(other) => format!("Some({other})"),
+    };
     let values = |list: &[Spanned<String>]| list.iter().map(|item| item.value.clone()).collect::<Vec<_>>();
     format!(
-        "{:?} {checks:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {checks:?} {:?} {:?} {:?} {:?} {interval} {:?} {:?} {:?}",
         table.build,
         values(&increment.key),
         table.time.as_ref().map(|time| &time.value),
         increment.delete.as_ref().map(|delete| &delete.value),
         values(&increment.track),
-        increment.interval_us,
         increment.lookback_us,
         increment.lateness_us,
         increment.start_us,

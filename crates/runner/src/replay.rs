@@ -68,11 +68,7 @@ pub(crate) enum Replayed {
 /// they did not, because the same rows would break the same rules.
 pub async fn replay(ctx: &Context, options: RunOptions, replay: Replay) -> Result<RunOptions, Reports> {
     let name = replay.node.clone();
-    let Some(node) = ctx.project.nodes.get(&name) else {
-        let known = ctx.project.nodes.keys().map(NodeName::as_str);
-        let report = Report::error("unknown-node", format!("there is no node `{name}`"));
-        return Err(report.suggest(name.as_str(), known).into());
-    };
+    let node = ctx.project.known(name.as_str())?;
     let mut options = RunOptions { select: vec![format!("{name}+")], ..options };
     match &node.body {
         Body::Source(_) => options.replay = Some(replay),

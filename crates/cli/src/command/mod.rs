@@ -70,12 +70,7 @@ impl Answer {
 
 /// The node of this name.
 fn node(project: &Project, name: &str) -> Result<NodeName, Report> {
-    match project.nodes.get_key_value(name) {
-        Some((name, _)) => Ok(name.clone()),
-        None => Err(Report::error("unknown-node", format!("there is no node `{name}`"))
-            .suggest(name, project.nodes.keys().map(NodeName::as_str))
-            .hint("pelton graph")),
-    }
+    Ok(project.known(name)?.name.clone())
 }
 
 /// An answer about a node. With mistakes in the project it is told from what is published; what is not published is unknown as long as

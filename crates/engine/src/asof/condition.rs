@@ -7,9 +7,8 @@ use super::{Side, side_of};
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue, not_impl_err};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Join, Operator, when};
+use pelton_base::DAY_US;
 use pelton_query::types;
-
-const DAY_US: i64 = 86_400_000_000;
 
 /// The forms that are taken.
 const FORM: &str =

@@ -15,8 +15,9 @@ use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, Join, JoinType, LogicalPlan, Operator, Window,
 };
+use pelton_base::{DAY_US, Grain};
 use pelton_query::{LocalColumn, Locality, Origin, QueryError};
-use reach::{DAY_US, Reach, Zone, bin_us, converted, unit_us, window_reach, zone_of};
+use reach::{Reach, Zone, bin_us, converted, unit_of, window_reach, zone_of};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The occurrences that a column's value binds, and by which of their columns.
@@ -88,7 +89,7 @@ impl Walk {
             .map(|(at, (column, reach))| Origin {
                 input: self.tables[*at].clone(),
                 column: column.clone(),
-                rounded_us: reach.rounded_us,
+                rounded: reach.rounded,
                 before_us: reach.before.us,
                 after_us: reach.after.us,
                 all_before: reach.before.all,
@@ -377,16 +378,16 @@ fn bound_by(expr: &Expr, schema: &DFSchema, columns: &[Bound]) -> Bound {
         bound.into_iter().map(|(at, (column, reach))| (at, (column, by(reach)))).collect()
     };
     // Rounded down to steps of the time in its zone, where they begin at any time.
-    let step = |inner: &Expr, step_us: i64, aligned: bool| match zone_of(inner, schema) {
-        Zone::Utc => near(inner, &|reach| reach.rounded(step_us, aligned)),
-        Zone::Other => near(inner, &|reach| reach.rounded(step_us, false).plus(Reach::ZONE)),
+    let step = |inner: &Expr, step: Grain| match zone_of(inner, schema) {
+        Zone::Utc => near(inner, &|reach| reach.rounded(step)),
+        Zone::Other => near(inner, &|reach| reach.rounded_anywhere(step).plus(Reach::ZONE)),
     };
     match plain(expr) {
         Expr::Column(column) => {
             schema.maybe_index_of_column(column).and_then(|at| columns.get(at)).cloned().unwrap_or_default()
         }
         Expr::Cast(cast) => match (type_of(&cast.expr, schema), cast.field.data_type()) {
-            (Some(DataType::Timestamp(..)), DataType::Date32) => step(&cast.expr, DAY_US, true),
+            (Some(DataType::Timestamp(..)), DataType::Date32) => step(&cast.expr, Grain::Us(DAY_US)),
             (Some(from @ (DataType::Timestamp(..) | DataType::Date32)), to @ DataType::Timestamp(..)) => {
                 match converted(&from, to) {
                     Some(by) => near(&cast.expr, &|reach| reach.plus(by)),
@@ -396,14 +397,13 @@ fn bound_by(expr: &Expr, schema: &DFSchema, columns: &[Bound]) -> Bound {
             _ => Bound::default(),
         },
         Expr::ScalarFunction(call) => match (call.func.name(), call.args.as_slice()) {
-            ("date_trunc", [Expr::Literal(unit, _), time]) => match unit.try_as_str().flatten().and_then(unit_us) {
-                // Weeks begin on Mondays, longer units have no fixed length.
-                Some(us) => step(time, us, us <= DAY_US),
+            ("date_trunc", [Expr::Literal(unit, _), time]) => match unit.try_as_str().flatten().and_then(unit_of) {
+                Some(unit) => step(time, unit),
                 None => Bound::default(),
             },
             // Its bins begin at multiples since the epoch in every zone.
             ("date_bin", [Expr::Literal(by, _), time]) => match bin_us(by) {
-                Some(us) => near(time, &|reach| reach.rounded(us, true)),
+                Some(us) => near(time, &|reach| reach.rounded(Grain::Us(us))),
                 None => Bound::default(),
             },
             _ => Bound::default(),

@@ -5,8 +5,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{Expr, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition};
-
-pub(super) const DAY_US: i64 = 86_400_000_000;
+use pelton_base::{DAY_US, Grain};
 
 /// No zone is so far from UTC, and no two offsets that a zone ever had are so far from each other: Samoa was at most 11:30 behind UTC, and
 /// 14 hours ahead after it changed sides of the date line.
@@ -15,7 +14,7 @@ const ZONE_US: i64 = 26 * 3_600_000_000;
 /// As an [`Origin`](pelton_query::Origin) has it: rounding, then before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Reach {
-    pub(super) rounded_us: i64,
+    pub(super) rounded: Grain,
     pub(super) before: Side,
     pub(super) after: Side,
 }
@@ -52,7 +51,7 @@ impl Reach {
     pub(super) const ZONE: Reach = Reach::to(ZONE_US, ZONE_US);
 
     const fn of(before: Side, after: Side) -> Reach {
-        Reach { rounded_us: 1, before, after }
+        Reach { rounded: Grain::FINEST, before, after }
     }
 
     pub(super) const fn to(before_us: i64, after_us: i64) -> Reach {
@@ -61,19 +60,20 @@ impl Reach {
 
     /// From there as far as `other`, which does not round.
     pub(super) fn plus(self, other: Reach) -> Reach {
-        Reach {
-            rounded_us: self.rounded_us,
-            before: self.before.plus(other.before),
-            after: self.after.plus(other.after),
-        }
+        Reach { rounded: self.rounded, before: self.before.plus(other.before), after: self.after.plus(other.after) }
     }
 
-    /// Rounded down to steps, which lie at multiples of their length or, `aligned` or not, within one.
-    pub(super) fn rounded(self, step_us: i64, aligned: bool) -> Reach {
-        if aligned && self.before == Side::HERE && self.after == Side::HERE && step_us % self.rounded_us == 0 {
-            return Reach { rounded_us: step_us, ..self };
+    /// Rounded down to where steps begin.
+    pub(super) fn rounded(self, step: Grain) -> Reach {
+        if self.before == Side::HERE && self.after == Side::HERE && step.is_made_of(self.rounded) {
+            return Reach { rounded: step, ..self };
         }
-        self.plus(Reach::to(0, step_us - 1))
+        self.rounded_anywhere(step)
+    }
+
+    /// Rounded down to where steps begin that begin at any time.
+    pub(super) fn rounded_anywhere(self, step: Grain) -> Reach {
+        self.plus(Reach::to(0, step.longest_us() - 1))
     }
 
     pub(super) fn or(self, other: Reach) -> Reach {
@@ -123,19 +123,19 @@ pub(super) fn converted(from: &DataType, to: &DataType) -> Option<Reach> {
     (has_zone(from) || Zone::of(to) == Zone::Utc).then(|| Reach::to(cut_us, cut_us))
 }
 
-/// The longest that a unit of `date_trunc` may be.
-pub(super) fn unit_us(unit: &str) -> Option<i64> {
+/// A unit of `date_trunc`, of UTC.
+pub(super) fn unit_of(unit: &str) -> Option<Grain> {
     Some(match unit.to_lowercase().as_str() {
-        "microsecond" => 1,
-        "millisecond" => 1_000,
-        "second" => 1_000_000,
-        "minute" => 60_000_000,
-        "hour" => 3_600_000_000,
-        "day" => DAY_US,
-        "week" => 7 * DAY_US,
-        "month" => 31 * DAY_US,
-        "quarter" => 92 * DAY_US,
-        "year" => 366 * DAY_US,
+        "microsecond" => Grain::FINEST,
+        "millisecond" => Grain::Us(1_000),
+        "second" => Grain::Us(1_000_000),
+        "minute" => Grain::Us(60_000_000),
+        "hour" => Grain::Us(3_600_000_000),
+        "day" => Grain::Us(DAY_US),
+        "week" => Grain::Weeks(1),
+        "month" => Grain::Months(1),
+        "quarter" => Grain::Months(3),
+        "year" => Grain::Months(12),
         _ => return None,
     })
 }

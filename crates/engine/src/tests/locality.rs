@@ -2,6 +2,7 @@
 
 use super::*;
 use arrow::datatypes::{DataType, Field, Schema};
+use pelton_base::Grain;
 
 const DAY: i64 = 86_400_000_000;
 
@@ -32,8 +33,8 @@ fn proof(sql: &str) -> String {
     for column in found.columns.iter().filter(|column| !column.origins.is_empty()) {
         let origins = column.origins.iter().map(|origin| {
             let mut text = format!("{}.{}", origin.input, origin.column);
-            if origin.rounded_us != 1 {
-                text.push_str(&format!(" by {}", end(origin.rounded_us)));
+            if origin.rounded != Grain::FINEST {
+                text.push_str(&format!(" by {}", origin.rounded));
             }
             if origin.before_us != 0 || origin.after_us != 0 {
                 text.push_str(&format!(" -{} +{}", before(origin), end(origin.after_us)));
@@ -92,16 +93,16 @@ fn how_far_a_time_reaches() {
     for (sql, expected) in [
         (
             "select date_trunc('day', at) as day, sum(amount) from orders group by 1",
-            "(it aggregates); day: orders.at by 1",
+            "(it aggregates); day: orders.at by 1 day",
         ),
-        ("select cast(at as date) as day, count(*) from orders group by 1", "(it aggregates); day: orders.at by 1"),
+        ("select cast(at as date) as day, count(*) from orders group by 1", "(it aggregates); day: orders.at by 1 day"),
         (
             "select date_trunc('hour', date_trunc('minute', at)) as hour from orders",
-            "orders; hour: orders.at by 0.041666666666666664",
+            "orders; hour: orders.at by 1 hour",
         ),
         (
             "select date_bin(interval '2 days', at) as bin, count(*) from orders group by 1",
-            "(it aggregates); bin: orders.at by 2",
+            "(it aggregates); bin: orders.at by 2 days",
         ),
         (
             "select customer, at, sum(amount) over (partition by customer order by at range between interval '30 days' preceding and current row) as s from orders",
@@ -177,15 +178,21 @@ fn days_of_a_zone_begin_at_other_times() {
         (format!("date_trunc('day', {berlin})"), "orders.at -1.0833 +2.0833"),
         (format!("date_trunc('hour', {berlin})"), "orders.at -1.0833 +1.1250"),
         (format!("cast({berlin} as date)"), "orders.at -1.0833 +2.0833"),
-        ("date_trunc('day', at at time zone 'UTC')".to_string(), "orders.at by 1"),
+        ("date_trunc('day', at at time zone 'UTC')".to_string(), "orders.at by 1 day"),
         // What clocks show in a zone.
         (format!("{naive} at time zone 'Europe/Berlin'"), ""),
         (format!("date_trunc('day', {naive}) at time zone 'Europe/Berlin'"), ""),
         ("cast(at as date) at time zone 'Europe/Berlin'".to_string(), ""),
-        (format!("date_bin(interval '1 day', {berlin})"), "orders.at by 1"),
+        (format!("date_bin(interval '1 day', {berlin})"), "orders.at by 1 day"),
         ("date_bin(interval '1 day', at, timestamp '2026-01-01T07:00:00')".to_string(), ""),
         ("date_bin(interval '1500 nanoseconds', at)".to_string(), ""),
-        ("date_trunc('week', at)".to_string(), "orders.at -0.0000 +7.0000"),
+        ("date_trunc('week', at)".to_string(), "orders.at by 1 week"),
+        ("date_trunc('month', at)".to_string(), "orders.at by 1 month"),
+        ("date_trunc('year', date_trunc('quarter', at))".to_string(), "orders.at by 1 year"),
+        ("date_trunc('month', cast(at as date))".to_string(), "orders.at by 1 month"),
+        // A month may begin within a week.
+        ("date_trunc('month', date_trunc('week', at))".to_string(), "orders.at by 1 week -0.0000 +31.0000"),
+        (format!("date_trunc('month', {berlin})"), "orders.at -1.0833 +32.0833"),
         // Cut off towards 1970, from both sides.
         ("cast(at as timestamp(0))".to_string(), "orders.at -0.0000 +0.0000"),
         ("to_timestamp(cast(at as text))".to_string(), ""),
@@ -195,7 +202,7 @@ fn days_of_a_zone_begin_at_other_times() {
         let found = engine().locality(&catalog(), &format!("select {expression} as t from orders")).unwrap();
         let days = |us: i64| us as f64 / DAY as f64;
         let text = found.columns[0].origins.iter().map(|origin| {
-            let by = if origin.rounded_us == 1 { String::new() } else { format!(" by {}", days(origin.rounded_us)) };
+            let by = if origin.rounded == Grain::FINEST { String::new() } else { format!(" by {}", origin.rounded) };
             let far = match (origin.before_us, origin.after_us) {
                 (0, 0) => String::new(),
                 (before, after) => format!(" -{:.4} +{:.4}", days(before), days(after)),

@@ -38,9 +38,9 @@ fn tables() -> BTreeMap<String, String> {
     for (at, (name, time, select)) in INTERVALS.iter().enumerate() {
         // Dates need whole days.
         let interval = if select.contains("day is not null") || name.contains("dates") || name.ends_with("of_days") {
-            "2 days"
+            ["2 days", "1 week", "1 month"][at % 3]
         } else {
-            ["1 day", "6 hours", "2 days"][at % 3]
+            ["1 day", "6 hours", "2 days", "1 week", "1 month"][at % 5]
         };
         add(name, &format!("build = \"interval\"\ninterval = \"{interval}\"\ntime = \"{time}\"\n"), select);
     }

@@ -461,7 +461,11 @@ impl Table {
             (Kept::View, _) => "build = \"view\"\n",
             (Kept::Step, Shape::Filter | Shape::Everything | Shape::Scaled | Shape::Union) => "build = \"append\"\n",
             (Kept::Step, Shape::Grouped) => "build = \"merge\"\nkey = \"grp\"\n",
-            (Kept::Step, Shape::Daily) => "build = \"interval\"\ninterval = \"1 day\"\ntime = \"at\"\n",
+            (Kept::Step, Shape::Daily) => match self.number % 3 {
+                0 => "build = \"interval\"\ninterval = \"1 day\"\ntime = \"at\"\n",
+                1 => "build = \"interval\"\ninterval = \"1 week\"\ntime = \"at\"\n",
+                _ => "build = \"interval\"\ninterval = \"1 month\"\ntime = \"at\"\n",
+            },
             (Kept::Step, Shape::Newest) => "build = \"merge\"\nkey = \"grp\"\ntime = \"at\"\n",
             (Kept::Step, Shape::States) => "build = \"history\"\nkey = \"id\"\ntime = \"at\"\n",
             _ => "",

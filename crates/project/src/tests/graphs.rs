@@ -73,6 +73,7 @@ fn selectors_select() {
         "\
 error[unknown-node]: there is no node `payd`
   hint: did you mean `paid`?
+  hint: pelton graph
 error[unknown-node]: no node has the tag `rwa`
   hint: did you mean `raw`?
 error[unknown-node]: no node has its file at `table`

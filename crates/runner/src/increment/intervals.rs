@@ -12,7 +12,7 @@ use arrow::array::{ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use futures::StreamExt;
-use pelton_base::{format_time_us, parse_time_us, thousands};
+use pelton_base::{DAY_US, Grain, format_time_us, parse_time_us, thousands};
 use pelton_query::{Catalog, DataFile, LocalColumn, Origin, Relation, sql, types};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) struct Times {
 
 /// The build of only what changed.
 pub(crate) async fn build(work: &Work<'_>, base: &Base, before: &Before, cover: &[Range]) -> Result<Rows, Stop> {
-    let grain_us = grain(work);
+    let grain = grain(work);
     let locality = work.locality(&work.sql)?;
     let time = time_of(work);
     let local = bounded(work, locality.column(time).cloned());
@@ -44,7 +44,7 @@ pub(crate) async fn build(work: &Work<'_>, base: &Base, before: &Before, cover: 
         if local.of(&input.name).next().is_none() {
             return Err(Stop::Anew(format!("`{}` changed, and the SQL does not tie its rows to `{time}`", input.name)));
         }
-        touch(work, input, &local, grain_us, &mut touched).await?;
+        touch(work, input, &local, grain, &mut touched).await?;
     }
     let had = &before.memory.ranges;
     let touched = ranges::both(&ranges::normal(touched.into_iter().collect()), &times.ranges);
@@ -57,8 +57,8 @@ pub(crate) async fn build(work: &Work<'_>, base: &Base, before: &Before, cover: 
         return Ok(Rows { schema, files: before.version.files.to_vec(), staged: Vec::new(), how, memory });
     }
     let built = ranges::both(&touched, &wanted);
-    work.building.progress(&work.node.name, format!("building {}", said(&built, grain_us)));
-    let how = Some(format!("{} built", said(&built, grain_us)));
+    work.building.progress(&work.node.name, format!("building {}", said(&built, grain)));
+    let how = Some(format!("{} built", said(&built, grain)));
     let new = match built.is_empty() {
         true => Vec::new(),
         false => stage_parts(work, &local, parts(&built, cover)).await?,
@@ -115,8 +115,8 @@ fn time_of<'a>(work: &Work<'a>) -> &'a str {
     work.table.time.as_ref().map_or("", |time| time.value.as_str())
 }
 
-fn grain(work: &Work<'_>) -> i64 {
-    work.table.increment.interval_us.unwrap_or(1).max(1)
+fn grain(work: &Work<'_>) -> Grain {
+    work.table.increment.interval.unwrap_or(Grain::FINEST)
 }
 
 /// The time column with the owner's word on how far back the nearest rows lie that the SELECT looks at, where the SQL does not bound it.
@@ -134,16 +134,16 @@ fn bounded(work: &Work<'_>, local: Option<LocalColumn>) -> LocalColumn {
 
 /// The times that the version is to have.
 async fn wanted(work: &Work<'_>, local: &LocalColumn, before: Option<&Before>, cover: &[Range]) -> Result<Times, Stop> {
-    let (grain_us, settings) = (grain(work), &work.table.increment);
+    let (grain, settings) = (grain(work), &work.table.increment);
     let until = match settings.lateness_us {
         None => i64::MAX,
         Some(lateness_us) => match newest(work, local).await? {
-            Some(newest) => floor(newest.saturating_sub(lateness_us), grain_us),
+            Some(newest) => grain.floor(newest.saturating_sub(lateness_us)),
             None => i64::MIN,
         },
     };
-    let start = settings.start_us.map_or(i64::MIN, |start| floor(start, grain_us));
-    let whole = |(from, to): &Range| (floor(*from, grain_us), floor(to.saturating_sub(1), grain_us) + grain_us);
+    let start = settings.start_us.map_or(i64::MIN, |start| grain.floor(start));
+    let whole = |(from, to): &Range| (grain.floor(*from), grain.end(to.saturating_sub(1)));
     let asked = ranges::normal(cover.iter().map(whole).collect());
     let backfilled = ranges::union(before.map_or(&[], |before| &before.memory.backfilled), &asked);
     let wanted = ranges::union(&[(start, i64::MAX)], &backfilled);
@@ -186,7 +186,7 @@ async fn touch(
     work: &Work<'_>,
     input: &Changed,
     local: &LocalColumn,
-    grain_us: i64,
+    grain: Grain,
     touched: &mut HashSet<Range>,
 ) -> Result<(), Stop> {
     for origin in local.of(&input.name) {
@@ -195,7 +195,7 @@ async fn touch(
         let mut is_missing = false;
         each_time(work, &catalog, &select, |at| match at {
             Some(at) => {
-                touched.insert(reached(origin, at, grain_us));
+                touched.insert(reached(origin, at, grain));
                 if touched.len() > TOUCHED_MAX {
                     let fewer = ranges::coarser(ranges::normal(touched.drain().collect()), RANGES_MAX);
                     touched.extend(fewer);
@@ -212,15 +212,15 @@ async fn touch(
 }
 
 /// The intervals in which results lie that depend on an input's time.
-fn reached(origin: &Origin, at: i64, grain_us: i64) -> Range {
-    let at = floor(at, origin.rounded_us);
+fn reached(origin: &Origin, at: i64, grain: Grain) -> Range {
+    let at = origin.rounded.floor(at);
     let from = match origin.after_us {
         i64::MAX => i64::MIN,
-        after_us => floor(at.saturating_sub(after_us), grain_us),
+        after_us => grain.floor(at.saturating_sub(after_us)),
     };
     let to = match origin.before_us {
         i64::MAX => i64::MAX,
-        before_us => floor(at.saturating_add(before_us), grain_us).saturating_add(grain_us),
+        before_us => grain.end(at.saturating_add(before_us)),
     };
     (from, to)
 }
@@ -236,15 +236,10 @@ fn needed(origin: &Origin, (from, to): Range) -> Range {
         // What is rounded down to before the end may itself lie up to a step later.
         (to, after_us) => {
             let end = to.saturating_add(after_us);
-            let whole = floor(end, origin.rounded_us);
-            if whole == end { end } else { whole.saturating_add(origin.rounded_us) }
+            if origin.rounded.floor(end) == end { end } else { origin.rounded.end(end) }
         }
     };
     (from, to)
-}
-
-fn floor(us: i64, step_us: i64) -> i64 {
-    us.checked_sub(us.rem_euclid(step_us)).unwrap_or(i64::MIN)
 }
 
 /// The inputs restricted to what the ranges need.
@@ -270,12 +265,12 @@ fn restricted(work: &Work<'_>, local: &LocalColumn, built: &[Range]) -> Catalog 
 
 /// Ranges for a column of dates begin and end at midnight.
 fn days(data_type: &DataType, ranges: &[Range]) -> Vec<Range> {
-    const DAY_US: i64 = 86_400_000_000;
     if *data_type != DataType::Date32 {
         return ranges.to_vec();
     }
-    let up = |us: i64| if us == i64::MAX { us } else { floor(us.saturating_add(DAY_US - 1), DAY_US) };
-    let down = |us: i64| if us == i64::MIN { us } else { floor(us, DAY_US) };
+    let day = Grain::Us(DAY_US);
+    let up = |us: i64| if us == i64::MAX { us } else { day.floor(us.saturating_add(DAY_US - 1)) };
+    let down = |us: i64| if us == i64::MIN { us } else { day.floor(us) };
     ranges::normal(ranges.iter().map(|(from, to)| (down(*from), up(*to))).collect())
 }
 
@@ -308,18 +303,15 @@ fn time_range(file: &DataFile, column: &str) -> Option<Range> {
     Some((bound("minValues")?, bound("maxValues")?))
 }
 
-fn said(ranges: &[Range], grain_us: i64) -> String {
+fn said(ranges: &[Range], grain: Grain) -> String {
     match ranges {
         [] => "no interval".into(),
         [(i64::MIN, i64::MAX)] => "all intervals".into(),
         [(i64::MIN, to), ..] => format!("the intervals until {}", format_time_us(*to)),
         [.., (from, i64::MAX)] => format!("the intervals from {} on", format_time_us(*from)),
-        _ => {
-            let count = |(from, to): &Range| ((i128::from(*to) - i128::from(*from)) / i128::from(grain_us)) as u64;
-            match ranges.iter().map(count).sum::<u64>() {
-                1 => format!("the interval from {}", format_time_us(ranges[0].0)),
-                many => format!("{} intervals", thousands(many)),
-            }
-        }
+        _ => match ranges.iter().map(|range| grain.count(*range)).sum::<u64>() {
+            1 => format!("the interval from {}", format_time_us(ranges[0].0)),
+            many => format!("{} intervals", thousands(many)),
+        },
     }
 }

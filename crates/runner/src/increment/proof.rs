@@ -1,13 +1,11 @@
 //! What is asked of an incremental table before it runs: its columns, and that the SQL allows its build at all.
 
 use crate::shape;
-use pelton_base::{Place, Report, Reports};
+use pelton_base::{DAY_US, Grain, Place, Report, Reports};
 use pelton_project::{Body, Build, Node, Project, Spanned, Table};
 use pelton_query::{Catalog, Engine, LocalColumn, Locality, QueryError, types};
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
-
-const DAY_US: i64 = 86_400_000_000;
 
 /// Checks an incremental table whose SELECT has the columns `selected`; gives the columns of the table.
 ///
@@ -88,9 +86,8 @@ fn interval(node: &Node, table: &Table, locality: &Locality, selected: &SchemaRe
         let why = format!("`{}` is no time of what it reads, rounded down or as it is", time.value);
         return Err(refused(node, table, &why));
     }
-    let interval_us = table.increment.interval_us.unwrap_or(DAY_US);
     if selected.field_with_name(&time.value).is_ok_and(|field| *field.data_type() == DataType::Date32)
-        && interval_us % DAY_US != 0
+        && table.increment.interval.is_some_and(|interval| !interval.is_made_of(Grain::Us(DAY_US)))
     {
         let message = format!("`{}` is a date, so intervals of `{}` are whole days", time.value, node.name);
         return Err(Report::error("invalid-value", message).at(node.place()).hint("set `interval = \"1 day\"`"));
@@ -190,10 +187,16 @@ pub(crate) fn suggestion(
         ));
     }
     let time = locality.columns.iter().find(|column| {
-        column.origins.iter().any(|origin| origin.rounded_us > 1 && origin.before_us == 0 && origin.after_us == 0)
+        column
+            .origins
+            .iter()
+            .any(|origin| origin.rounded != Grain::FINEST && origin.before_us == 0 && origin.after_us == 0)
     })?;
-    let rounded_us = time.origins.iter().map(|origin| origin.rounded_us).max()?;
-    let interval = if rounded_us <= 3_600_000_000 { "1 hour" } else { "1 day" };
+    let interval = match time.origins.iter().map(|origin| origin.rounded).max()? {
+        Grain::Us(us) if us <= 3_600_000_000 => Grain::Us(3_600_000_000),
+        Grain::Us(_) => Grain::Us(DAY_US),
+        part_of_the_calendar => part_of_the_calendar,
+    };
     Some(format!(
         "it aggregates by `{0}`: with `build = \"interval\"`, `time = \"{0}\"` and `interval = \"{interval}\"`, only intervals whose input changed are built{1}",
         time.name,

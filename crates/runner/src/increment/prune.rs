@@ -9,11 +9,9 @@ use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
 };
 use arrow::error::ArrowError;
-use pelton_base::parse_time_us;
+use pelton_base::{DAY_US, parse_time_us};
 use pelton_query::DataFile;
 use serde_json::Value;
-
-const DAY_US: i64 = 86_400_000_000;
 
 /// Touched keys, column by column.
 pub(crate) struct Keys(Vec<(String, Ordered)>);

@@ -11,7 +11,7 @@ use crate::shape::{self, IS_CURRENT, VALID_FROM, VALID_TO, nested};
 use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::{Schema, TimestampMicrosecondType};
-use pelton_base::Reports;
+use pelton_base::{Grain, Reports};
 use pelton_project::{Build, Node, Spanned, Table};
 use pelton_query::{Catalog, Engine, Relation, collect, sql, types};
 use std::collections::BTreeSet;
@@ -126,24 +126,22 @@ impl Left<'_> {
     /// The rows in the intervals that a run would build, and those before in others.
     async fn interval(&self, catalog: &Catalog, columns: &Schema, has_prior: bool) -> Result<String, Reports> {
         let settings = &self.table.increment;
-        let grain_us = settings.interval_us.unwrap_or(1).max(1);
-        let floor = |us: i64| us.saturating_sub(us.rem_euclid(grain_us));
-        let end = |us: i64| floor(us).saturating_add(grain_us);
+        let grain = settings.interval.unwrap_or(Grain::FINEST);
         let (time, new) = (sql::ident(self.time()), nested(&self.table.select.sql));
         let data_type =
             columns.field_with_name(self.time()).map_or(types::timestamp(), |field| field.data_type().clone());
-        let from = settings.start_us.map_or(i64::MIN, floor);
+        let from = settings.start_us.map_or(i64::MIN, |start| grain.floor(start));
         let until = match settings.lateness_us {
             None => i64::MAX,
             Some(lateness_us) => {
                 let newest = self.newest(catalog).await?;
-                let closed = newest.map_or(i64::MIN, |newest| floor(newest.saturating_sub(lateness_us)));
+                let closed = newest.map_or(i64::MIN, |newest| grain.floor(newest.saturating_sub(lateness_us)));
                 // What the table has was built when it was closed.
                 let had = match has_prior {
                     true => self.times(catalog, &format!("select max({time}) as t from {PRIOR}")).await?,
                     false => Vec::new(),
                 };
-                had.into_iter().map(end).max().unwrap_or(i64::MIN).max(closed)
+                had.into_iter().map(|at| grain.end(at)).max().unwrap_or(i64::MIN).max(closed)
             }
         };
         let all = names(columns);
@@ -153,8 +151,8 @@ impl Left<'_> {
             return Ok(built);
         }
         let times = self.times(catalog, &format!("select distinct {time} as t from {}", nested(&built))).await?;
-        let touched: BTreeSet<i64> = times.into_iter().map(floor).collect();
-        let touched: Vec<(i64, i64)> = touched.into_iter().map(|from| (from, from.saturating_add(grain_us))).collect();
+        let touched: BTreeSet<(i64, i64)> = times.into_iter().map(|at| (grain.floor(at), grain.end(at))).collect();
+        let touched: Vec<(i64, i64)> = touched.into_iter().collect();
         let stays = shape::within(self.time(), &data_type, &touched);
         Ok(format!("{built} union all select {all} from {PRIOR} where not {stays}"))
     }
