@@ -347,7 +347,8 @@ impl<'a> Entry<'a> {
         let text = self.text()?;
         let us = values::parse_duration_us(&text.value).filter(|us| *us > 0);
         if us.is_none() {
-            let is_of_calendar = values::parse_grain(&text.value).is_some_and(|grain| matches!(grain, Grain::Months(_)));
+            let is_of_calendar =
+                values::parse_grain(&text.value).is_some_and(|grain| matches!(grain, Grain::Months(_)));
             let why = if is_of_calendar { ", because months differ in length" } else { "" };
             self.refuse_at(text.span, format_args!("is not a duration: `{}`{why}", text.value), &[]);
         }

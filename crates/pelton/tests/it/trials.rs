@@ -100,12 +100,13 @@ impl Trials {
         heads.map(|head| (head.node.to_string(), state.source_files(&head.id).unwrap())).collect()
     }
 
-    fn known(&self) -> Known {
-        let taken_in = self.taken_in("main");
+    fn known(&self, environment: &str) -> Known {
+        let taken_in = self.taken_in(environment);
         let files = taken_in.into_iter().flat_map(|(source, files)| {
             files.into_iter().map(move |file| ((source.clone(), file.path), (file.digest, file.repairs.len())))
         });
-        let output = pelton(self.path(), &["query", "select distinct id, grp from seen", "--format", "csv"]);
+        let seen = "select distinct id, grp from seen";
+        let output = pelton(self.path(), &["query", seen, "--env", environment, "--format", "csv"]);
         assert!(output.status.success(), "{}", stderr(&output));
         let seen = stdout(&output).lines().skip(1).map(str::to_string).collect();
         Known { files: files.collect(), seen }
@@ -113,7 +114,7 @@ impl Trials {
 
     /// `main` may know more than before, and not less.
     fn nothing_is_forgotten(&mut self) -> Result<(), String> {
-        let known = self.known();
+        let known = self.known("main");
         let lacking = known.lacks(&self.known);
         self.known = known;
         if lacking.is_empty() { Ok(()) } else { Err(format!("`main` does not know any more: {}", lacking.join(", "))) }
@@ -280,9 +281,17 @@ impl Trials {
                     }
                     let is_absent = matches!(code, "nothing-published" | "unknown-environment");
                     let is_expected = is_absent || matches!(code, "environment-moved" | "check-failed");
-                    // What was taken out of `main` may be just what `try` has, and `try` may have more files than `main` has since: a run does
-                    // not change that, and `--force` has to be said.
+                    // After a rollback, or with files that `main` never saw, `try` may know all that `main` does: a run does not change that, and
+                    // `--force` has to be said.
                     let is_held = reports.0[0].notes.iter().any(|note| note.contains("would change none of that"));
+                    let lacking =
+                        if is_held && from != "main" { self.known(from).lacks(&self.known(to)) } else { Vec::new() };
+                    if !lacking.is_empty() {
+                        return Err(format!(
+                            "{from} does not know, and a run would not change it: {}",
+                            lacking.join(", ")
+                        ));
+                    }
                     if !is_expected || (attempt == 1 && !is_held) {
                         return Err(format!("publishing {from} to {to} is refused: {}", told(&reports)));
                     }
@@ -320,7 +329,7 @@ impl Trials {
                     return Err(format!("main is not what it was at {back}: {differing}"));
                 }
                 self.note(moved.publication);
-                self.known = self.known();
+                self.known = self.known("main");
                 Ok(())
             }
         }
