@@ -1,6 +1,6 @@
 //! Row-wise expressions, compiled once: the same physical expressions in training, at the endpoint and in `predict()`.
 
-use crate::{error, micros, overflow};
+use crate::{error, micros, overflow, spans};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
@@ -52,7 +52,8 @@ fn checked(state: &SessionState, expression: Expr, scope: &DFSchema) -> datafusi
         .with_config_options(Arc::clone(state.config_options()))
         .build();
     let typed = ExprSimplifier::new(context).coerce(expression, scope)?;
-    Ok(overflow::checked_expression(micros::of_expression(typed, scope), scope)?.data)
+    let compared = spans::of_expression(micros::of_expression(typed, scope), scope)?;
+    Ok(overflow::checked_expression(compared.data, scope)?.data)
 }
 
 fn refuse_volatile(expression: &Expr) -> Result<(), QueryError> {

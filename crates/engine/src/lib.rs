@@ -22,6 +22,7 @@ mod overflow;
 mod provider;
 mod rewrite;
 mod score;
+mod spans;
 mod times;
 mod volatile;
 

@@ -4,7 +4,8 @@ use crate::context::{self, Bound};
 use crate::damage::Suspects;
 use crate::memory::Pool;
 use crate::{
-    asof, compile, delta, error, exact, lineage, locality, micros, mistake, order, overflow, rewrite, times, volatile,
+    asof, compile, delta, error, exact, lineage, locality, micros, mistake, order, overflow, rewrite, spans, times,
+    volatile,
 };
 use async_trait::async_trait;
 use datafusion::execution::FunctionRegistry;
@@ -97,6 +98,8 @@ impl LocalEngine {
         let mut state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
+            // Before those that come with the default features.
+            .with_expr_planners(vec![Arc::new(times::Extract)])
             .with_default_features()
             .with_query_planner(Arc::new(asof::Planner))
             .with_analyzer_rule(Arc::new(asof::AsOfRule))
@@ -110,14 +113,14 @@ impl LocalEngine {
     }
 
     /// The logical plan of a SELECT over a catalog, after the analyzer has resolved types and as-of joins, with nothing left open,
-    /// times in microseconds where that loses nothing, and arithmetic checked.
+    /// times in microseconds where that loses nothing, spans compared by their length, and arithmetic checked.
     fn logical(&self, catalog: &Catalog, sql: &str) -> Result<(SessionState, LogicalPlan), QueryError> {
         let state = context::state_at(&self.base, catalog);
         let plan = logical_in(&state, catalog, sql)?;
         if let Some(mistake) = mistake::first_in(&plan) {
             return Err(mistake);
         }
-        let plan = order::with_ties_broken(micros::of_plan(plan));
+        let plan = spans::of_plan(micros::of_plan(plan)).and_then(order::with_ties_broken);
         let plan = plan.and_then(overflow::checked).map_err(error::translate)?;
         Ok((state, plan))
     }

@@ -9,7 +9,10 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DFSchemaRef, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Union, Values};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Union,
+    Values, Volatility,
+};
 use std::cell::LazyCell;
 use std::sync::Arc;
 
@@ -40,10 +43,10 @@ pub(crate) fn of_plan(plan: LogicalPlan) -> LogicalPlan {
     let mut look = Look::default();
     let is_seen = plan.apply_with_subqueries(|node| {
         look.node(node)?;
-        Ok(if look.is_finer { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        Ok(TreeNodeRecursion::Continue)
     });
     if is_seen.is_err() || !look.is_worth_it() {
-        return plan;
+        return if look.has_digits { as_they_are(plan.clone()).unwrap_or(plan) } else { plan };
     }
     let wanted: Vec<DataType> = plan.schema().fields().iter().map(|field| cut(field.data_type())).collect();
     match plan.clone().transform_up_with_subqueries(|node| Ok(Transformed::yes(converted(node)?))) {
@@ -98,11 +101,13 @@ struct Look {
     is_wide: bool,
     /// Whether a time may have digits beyond microseconds, or is where it cannot be told.
     is_finer: bool,
+    /// Whether a literal has such digits.
+    has_digits: bool,
 }
 
 impl Look {
     fn is_worth_it(&self) -> bool {
-        self.is_wide && !self.is_finer
+        self.is_wide && !self.is_finer && !self.has_digits
     }
 
     fn node(&mut self, node: &LogicalPlan) -> Result<()> {
@@ -129,7 +134,7 @@ impl Look {
                     self.cast(expr, field.data_type(), scope)?;
                 }
                 Expr::Literal(value, _) => {
-                    self.is_finer |= nanos(value).is_some_and(|nanos| nanos % 1000 != 0);
+                    self.has_digits |= nanos(value).is_some_and(|nanos| nanos % 1000 != 0);
                 }
                 Expr::ScalarFunction(ScalarFunction { func, args }) if !matches!(func.name(), "now") => {
                     let of_nanos = |expr: &Expr| Ok::<_, DataFusionError>(is_cut(&expr.get_type(&**scope)?));
@@ -141,7 +146,7 @@ impl Look {
                 }
                 _ => {}
             }
-            Ok(if self.is_finer { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            Ok(TreeNodeRecursion::Continue)
         })?;
         Ok(())
     }
@@ -158,13 +163,18 @@ impl Look {
                 self.is_finer |= holds_nanos(to);
                 return Ok(());
             }
+            // As a number, a time counts what it is made of.
+            to if to.is_numeric() => {
+                self.is_finer |= is_cut(&value.get_type(&**scope)?);
+                return Ok(());
+            }
             _ => return Ok(()),
         }
         if let Expr::Literal(text, _) = value
             && text.data_type().is_string()
         {
             match (text.cast_to(to), text.cast_to(&cut(to))) {
-                (Ok(time), _) => self.is_finer |= nanos(&time).is_some_and(|nanos| nanos % 1000 != 0),
+                (Ok(time), _) => self.has_digits |= nanos(&time).is_some_and(|nanos| nanos % 1000 != 0),
                 (Err(_), Ok(_)) => self.is_wide = true,
                 (Err(_), Err(_)) => {}
             }
@@ -182,6 +192,7 @@ impl Look {
 fn nanos(value: &ScalarValue) -> Option<i64> {
     match value {
         ScalarValue::TimestampNanosecond(nanos, _) | ScalarValue::DurationNanosecond(nanos) => *nanos,
+        ScalarValue::IntervalMonthDayNano(span) => span.map(|span| span.nanoseconds),
         _ => None,
     }
 }
@@ -191,6 +202,53 @@ fn holds_nanos(data_type: &DataType) -> bool {
         DataType::List(item) | DataType::LargeList(item) => holds_nanos(item.data_type()),
         DataType::Struct(fields) => fields.iter().any(|field| holds_nanos(field.data_type())),
         other => is_cut(other),
+    }
+}
+
+/// The plan with times that are made ones of nanoseconds where the optimizer does not see it: it would cut the digits off what they are
+/// compared with instead, and a time would be equal to one that is some nanoseconds later.
+fn as_they_are(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let hidden = plan.transform_up_with_subqueries(|node| {
+        let scope = scope_of(&node);
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let hidden = expr.transform_up(|part| match &part {
+                Expr::Cast(Cast { expr, field }) if is_cut(field.data_type()) => match expr.get_type(&scope)? {
+                    DataType::Timestamp(unit, _) if unit != TimeUnit::Nanosecond => {
+                        let signature = Signature::any(1, Volatility::Immutable);
+                        let function = ScalarUDF::new_from_impl(Nanos(field.data_type().clone(), signature));
+                        Ok(Transformed::yes(function.call(vec![expr.as_ref().clone()])))
+                    }
+                    _ => Ok(Transformed::no(part)),
+                },
+                _ => Ok(Transformed::no(part)),
+            });
+            Ok(hidden?.update_data(|expr| name.restore(expr)))
+        })
+    });
+    hidden.map(|plan| plan.data)
+}
+
+/// A cast to a time of nanoseconds.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Nanos(DataType, Signature);
+
+impl ScalarUDFImpl for Nanos {
+    fn name(&self) -> &str {
+        "pelton_nanos"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.1
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.0.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        args.args[0].cast_to(&self.0, None)
     }
 }
 

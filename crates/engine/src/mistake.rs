@@ -1,8 +1,8 @@
 //! Mistakes of a SELECT that the planner lets pass, and that come to light when rows are read, or never: constants that no row can make right,
 //! times that lose their hours, windows and subqueries where none can be.
 
-use crate::micros;
 use crate::overflow::scope_of;
+use crate::{micros, spans};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::context::SessionState;
@@ -66,6 +66,10 @@ pub(crate) fn of_expression(part: &Expr, node: &LogicalPlan) -> Option<QueryErro
                 return None;
             }
             "division by zero".to_string()
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if spans::is_comparison(*op) => {
+            let has_months = |side: &Expr| matches!(side, Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(span)), _) if span.months != 0);
+            (has_months(left) || has_months(right)).then(|| spans::MONTHS.to_string())?
         }
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus | Operator::Minus, right }) => {
             let (time, interval) = if is_interval(right) { (left, right) } else { (right, left) };

@@ -7,6 +7,7 @@ mod far_times;
 mod lineage;
 mod locality;
 mod overflow;
+mod spans;
 mod spill;
 mod sql;
 

@@ -1,4 +1,4 @@
-//! Functions of times: `to_timestamp` and its like with the results that they announce, `date_trunc` and `to_char` at any time.
+//! Functions of times: `to_timestamp` and its like with the results that they announce, `date_trunc`, `date_part` and `to_char` at any time.
 //!
 //! Where the engine's time zone is set, DataFusion's functions say that they give times of that zone, and give times without one for texts: a
 //! SELECT whose result they are could not be run. Its `date_trunc` goes over nanoseconds, which reach from 1677 to 2262 alone, and its
@@ -7,19 +7,21 @@
 use datafusion::common::{Result, ScalarValue, exec_err, internal_err};
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult};
+use datafusion::logical_expr::preimage::PreimageResult;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::{
     ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    ArrowTimestampType, DataType, Field, FieldRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampSecondType,
+    ArrowTimestampType, DataType, Field, FieldRef, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampSecondType,
 };
 
 const NAMES: [&str; 5] =
@@ -33,10 +35,91 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
     }
     let theirs = state.udf("date_trunc")?;
     state.register_udf(Arc::new(ScalarUDF::new_from_impl(AnyAge(theirs))))?;
+    state.register_udf(date_part())?;
+    // Theirs make a text of a time.
+    let coalesce = state.udf("coalesce")?.as_ref().clone().with_aliases(["nvl", "ifnull"]);
+    state.register_udf(Arc::new(coalesce))?;
     let theirs = state.udf("to_char")?;
     let signature = Signature::user_defined(theirs.signature().volatility);
     state.register_udf(Arc::new(ScalarUDF::new_from_impl(AnyUnit(theirs, signature))))?;
     Ok(())
+}
+
+/// Ours, also where `extract(epoch from x)` is written.
+pub(crate) fn date_part() -> Arc<ScalarUDF> {
+    static FUNCTION: LazyLock<Arc<ScalarUDF>> =
+        LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(AnyLength(datafusion::functions::datetime::date_part()))));
+    FUNCTION.clone()
+}
+
+/// Plans `extract`.
+#[derive(Debug)]
+pub(crate) struct Extract;
+
+impl ExprPlanner for Extract {
+    fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(date_part().call(args)))
+    }
+}
+
+/// `date_part` with the seconds of a difference of times however long it is: theirs is null beyond a whole number of 32 bits.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct AnyLength(Arc<ScalarUDF>);
+
+impl ScalarUDFImpl for AnyLength {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.0.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.0.signature()
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.0.return_type(types)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        self.0.return_field_from_args(args)
+    }
+
+    fn preimage(&self, args: &[Expr], literal: &Expr, info: &SimplifyContext) -> Result<PreimageResult> {
+        self.0.preimage(args, literal, info)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.0.documentation()
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let is_epoch = matches!(&args.args[0], ColumnarValue::Scalar(part)
+            if part.try_as_str().flatten().is_some_and(|part| part.trim_matches('\'').eq_ignore_ascii_case("epoch")));
+        let each_second = match args.args[1].data_type() {
+            DataType::Duration(unit) if is_epoch => match unit {
+                TimeUnit::Second => 1.0,
+                TimeUnit::Millisecond => 1e3,
+                TimeUnit::Microsecond => 1e6,
+                TimeUnit::Nanosecond => 1e9,
+            },
+            _ => return self.0.inner().invoke_with_args(args),
+        };
+        let seconds = |lengths: &ArrayRef| -> Result<ArrayRef> {
+            let lengths = cast(lengths, &DataType::Int64)?;
+            Ok(Arc::new(
+                lengths.as_primitive::<Int64Type>().unary::<_, Float64Type>(|length| length as f64 / each_second),
+            ))
+        };
+        Ok(match &args.args[1] {
+            ColumnarValue::Array(lengths) => ColumnarValue::Array(seconds(lengths)?),
+            ColumnarValue::Scalar(length) => {
+                ColumnarValue::Scalar(ScalarValue::try_from_array(&seconds(&length.to_array()?)?, 0)?)
+            }
+        })
+    }
 }
 
 /// `to_char` of a time as it is, in whichever unit.

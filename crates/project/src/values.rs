@@ -65,7 +65,12 @@ pub fn parse_grain(text: &str) -> Option<Grain> {
     let of = |steps: fn(i64) -> Grain, each: i64| {
         Some(steps(number?.checked_mul(each)?)).filter(|grain| grain.longest_us() > 0 && grain.longest_us() < i64::MAX)
     };
-    match text[unit_at..].trim_start().to_ascii_lowercase().as_str() {
+    let unit = text[unit_at..].trim_start();
+    // Minutes to us, months to others.
+    if unit == "M" {
+        return None;
+    }
+    match unit.to_ascii_lowercase().as_str() {
         "w" | "week" | "weeks" => of(Grain::Weeks, 1),
         "month" | "months" => of(Grain::Months, 1),
         "quarter" | "quarters" => of(Grain::Months, 3),
@@ -173,6 +178,7 @@ mod tests {
             ("2 quarters", Some(Grain::Months(6))),
             ("1Year", Some(Grain::Months(12))),
             ("5m", Some(Grain::Us(300_000_000))),
+            ("1M", None),
             ("0 days", None),
             ("0 months", None),
             ("-1 month", None),

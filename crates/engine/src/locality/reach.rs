@@ -68,6 +68,10 @@ impl Reach {
         if self.before == Side::HERE && self.after == Side::HERE && step.is_made_of(self.rounded) {
             return Reach { rounded: step, ..self };
         }
+        // What lies where its steps begin, does so where those of a part of them do.
+        if self.before == Side::HERE && self.after == Side::HERE && self.rounded.is_made_of(step) {
+            return self;
+        }
         self.rounded_anywhere(step)
     }
 

@@ -190,6 +190,8 @@ fn days_of_a_zone_begin_at_other_times() {
         ("date_trunc('month', at)".to_string(), "orders.at by 1 month"),
         ("date_trunc('year', date_trunc('quarter', at))".to_string(), "orders.at by 1 year"),
         ("date_trunc('month', cast(at as date))".to_string(), "orders.at by 1 month"),
+        ("cast(date_trunc('year', at) as date)".to_string(), "orders.at by 1 year"),
+        ("date_trunc('hour', date_trunc('month', at))".to_string(), "orders.at by 1 month"),
         // A month may begin within a week.
         ("date_trunc('month', date_trunc('week', at))".to_string(), "orders.at by 1 week -0.0000 +31.0000"),
         (format!("date_trunc('month', {berlin})"), "orders.at -1.0833 +32.0833"),
