@@ -177,7 +177,7 @@ fn decide_source(
             let why = format!("rows of its quarantine were replayed in run {}", newer.run);
             return Ok(Verdict::Reuse(Box::new(newer), why));
         }
-        return Ok(Verdict::Skip(changes.no_reason().into()));
+        return Ok(Verdict::Skip(changes.no_reason()));
     }
     match taken_in(ctx, node, settings, (environment, Some(head)))? {
         Some(other) if other.id != head.id => Ok(Verdict::taken(other)),

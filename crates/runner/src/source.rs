@@ -95,6 +95,7 @@ pub(crate) async fn build(
         changes.outdate_gone();
     }
     said.extend(renamed_report(node, source, &read.intake));
+    said.extend(moved_reports(node, &read.files, &changes.gone()));
     let schema = read.intake.schema.clone();
     let mut files = keep(building, node, &id, changes.kept, &schema).await?;
     files.extend(read.files);
@@ -104,6 +105,26 @@ pub(crate) async fn build(
     // Told when it is so: a file that cannot be read replaces nothing.
     said.into_iter().for_each(|report| building.warn(report));
     Ok(version)
+}
+
+/// Of files that have the content of one that is gone: somebody may have moved it, and its rows are there twice.
+fn moved_reports<'a>(node: &'a Node, read: &'a [SourceFile], gone: &'a [SourceFile]) -> impl Iterator<Item = Report> {
+    let moved = read.iter().filter_map(|file| {
+        let before = gone.iter().find(|gone| gone.digest == file.digest)?;
+        (file.rows + file.quarantined > 0).then_some((file, before))
+    });
+    moved.map(|(file, before)| {
+        let message =
+            format!("`{}` has the content of `{}`, which is gone or not named any more", file.path, before.path);
+        Report::warning("gone-file", message)
+            .note(format!(
+                "the rows of `{}` stay, so `{}` has those of both, where no key tells them apart",
+                before.path, node.name
+            ))
+            .hint(
+                "to let them go, put a file without rows (the header alone) in its place, under a `path` that names it",
+            )
+    })
 }
 
 fn returned_report(node: &Node, file: &InputFile) -> Report {

@@ -147,10 +147,15 @@ impl Changes {
     }
 
     /// Why there is nothing to do.
-    pub(crate) fn no_reason(&self) -> &'static str {
-        match self.all.is_empty() {
-            true => "all its files are gone, and their rows stay",
-            false => "its files are unchanged",
+    pub(crate) fn no_reason(&self) -> String {
+        if self.all.is_empty() {
+            return "all its files are gone, and their rows stay".into();
+        }
+        let unchanged = "its files are unchanged";
+        match self.gone().as_slice() {
+            [] => unchanged.into(),
+            [gone] => format!("{unchanged}; `{}` is gone or not named any more, and its rows stay", gone.path),
+            gone => format!("{unchanged}; {} are gone or not named any more, and their rows stay", gone.len()),
         }
     }
 }
