@@ -25,6 +25,7 @@ mod score;
 mod spans;
 mod times;
 mod volatile;
+mod walk;
 
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,10 @@
 //! written, and `valid_to >= '2026-01-01'` failed at the first row of another age. A plan whose times have no digits beyond microseconds is
 //! run in these. One that has such digits, or may have them, stays as it is.
 
-use crate::overflow::scope_of;
+use crate::walk::{self, scope_of};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DFSchemaRef, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Union,
     Values, Volatility,
@@ -37,7 +36,7 @@ const TAKE_ANY: &[&str] = &[
 /// The plan, analyzed, with times of microseconds if it loses nothing by that and there is something to be gained.
 pub(crate) fn of_plan(plan: LogicalPlan) -> LogicalPlan {
     // Most plans have nothing that is made one of nanoseconds, and need no look at what they are made of.
-    if !has_cast(&plan) {
+    if !walk::any(&plan, is_cast).unwrap_or(false) {
         return plan;
     }
     let mut look = Look::default();
@@ -56,20 +55,12 @@ pub(crate) fn of_plan(plan: LogicalPlan) -> LogicalPlan {
     }
 }
 
-/// Whether anything is made a time of nanoseconds.
-fn has_cast(plan: &LogicalPlan) -> bool {
-    let is_cast = |part: &Expr| match part {
+/// Whether an expression makes a time of nanoseconds.
+fn is_cast(part: &Expr) -> bool {
+    match part {
         Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. }) => is_cut(field.data_type()),
         _ => false,
-    };
-    let mut found = false;
-    let walked = plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            found = found || expr.exists(|part| Ok(is_cast(part)))?;
-            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-        })
-    });
-    walked.is_ok() && found
+    }
 }
 
 /// The same of an expression over `scope`.
@@ -208,26 +199,19 @@ fn holds_nanos(data_type: &DataType) -> bool {
 /// The plan with times that are made ones of nanoseconds where the optimizer does not see it: it would cut the digits off what they are
 /// compared with instead, and a time would be equal to one that is some nanoseconds later.
 fn as_they_are(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let hidden = plan.transform_up_with_subqueries(|node| {
-        let scope = scope_of(&node);
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let hidden = expr.transform_up(|part| match &part {
-                Expr::Cast(Cast { expr, field }) if is_cut(field.data_type()) => match expr.get_type(&scope)? {
-                    DataType::Timestamp(unit, _) if unit != TimeUnit::Nanosecond => {
-                        let signature = Signature::any(1, Volatility::Immutable);
-                        let function = ScalarUDF::new_from_impl(Nanos(field.data_type().clone(), signature));
-                        Ok(Transformed::yes(function.call(vec![expr.as_ref().clone()])))
-                    }
-                    _ => Ok(Transformed::no(part)),
-                },
-                _ => Ok(Transformed::no(part)),
-            });
-            Ok(hidden?.update_data(|expr| name.restore(expr)))
+    walk::changed(plan, is_cast, |expr, scope| {
+        expr.transform_up(|part| {
+            let Expr::Cast(Cast { expr, field }) = &part else { return Ok(Transformed::no(part)) };
+            let is_coarser =
+                matches!(expr.get_type(scope)?, DataType::Timestamp(unit, _) if unit != TimeUnit::Nanosecond);
+            if !is_cut(field.data_type()) || !is_coarser {
+                return Ok(Transformed::no(part));
+            }
+            let signature = Signature::any(1, Volatility::Immutable);
+            let function = ScalarUDF::new_from_impl(Nanos(field.data_type().clone(), signature));
+            Ok(Transformed::yes(function.call(vec![expr.as_ref().clone()])))
         })
-    });
-    hidden.map(|plan| plan.data)
+    })
 }
 
 /// A cast to a time of nanoseconds.
@@ -255,12 +239,7 @@ impl ScalarUDFImpl for Nanos {
 /// A node over inputs that are converted.
 fn converted(node: LogicalPlan) -> Result<LogicalPlan> {
     let scope = scope_of(&node);
-    // What is above finds the columns of this node by their names.
-    let names = NamePreserver::new(&node);
-    let node = node.map_expressions(|expr| {
-        let name = names.save(&expr);
-        Ok(Transformed::yes(name.restore(converted_expression(expr, &scope)?)))
-    })?;
+    let node = walk::with_names(node, |expr| Ok(Transformed::yes(converted_expression(expr, &scope)?)))?;
     Ok(match node.data {
         LogicalPlan::Union(Union { inputs, schema }) => {
             LogicalPlan::Union(Union { inputs, schema: converted_schema(&schema)? })

@@ -1,7 +1,7 @@
 //! Mistakes of a SELECT that the planner lets pass, and that come to light when rows are read, or never: constants that no row can make right,
 //! times that lose their hours, windows and subqueries where none can be.
 
-use crate::overflow::scope_of;
+use crate::walk::{self, scope_of};
 use crate::{micros, spans};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -170,16 +170,7 @@ pub(crate) fn may_not_run(part: &Expr, node: &LogicalPlan) -> bool {
 pub(crate) fn subquery(state: &SessionState, plan: &LogicalPlan) -> Option<QueryError> {
     let correlated = || Some(QueryError::Unsupported { message: CORRELATED.into() });
     let Ok(optimized) = state.optimize(plan) else { return correlated() };
-    let left_over = |is: fn(&Expr) -> bool| {
-        let mut found = false;
-        let _ = optimized.apply_with_subqueries(|node| {
-            node.apply_expressions(|expression| {
-                found = found || expression.exists(|part| Ok(is(part)))?;
-                Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-            })
-        });
-        found
-    };
+    let left_over = |is: fn(&Expr) -> bool| walk::any(&optimized, is).unwrap_or(false);
     if left_over(|part| matches!(part, Expr::OuterReferenceColumn(..))) {
         return correlated();
     }

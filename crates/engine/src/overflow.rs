@@ -4,11 +4,11 @@
 //! number in a table that no check was asked about. Here both are errors, as in PostgreSQL. The operators become functions before the
 //! optimizer, which works out constants, too; types and lineage are told from the SQL as it is written.
 
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue, internal_err};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use crate::walk;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, DataFusionError, Result, internal_err};
+use datafusion::functions::utils::make_scalar_function;
 use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -24,32 +24,7 @@ use arrow::error::ArrowError;
 
 /// The plan with all arithmetic checked.
 pub(crate) fn checked(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let checked = plan.transform_up_with_subqueries(|node| {
-        let mut has_arithmetic = false;
-        node.apply_expressions(|expr| {
-            has_arithmetic = has_arithmetic || expr.exists(|part| Ok(operation(part).is_some()))?;
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        if !has_arithmetic {
-            return Ok(Transformed::no(node));
-        }
-        let scope = scope_of(&node);
-        // What is above finds the columns of this node by their names, and those without one are called by their expressions.
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(checked_expression(expr, &scope)?.update_data(|expr| name.restore(expr)))
-        })
-    });
-    checked.map(|plan| plan.data)
-}
-
-/// The columns that the expressions of a node see.
-pub(crate) fn scope_of(node: &LogicalPlan) -> DFSchema {
-    match node.inputs().as_slice() {
-        [] => node.schema().as_ref().clone(),
-        inputs => merge_schema(inputs),
-    }
+    walk::changed(plan, |part| operation(part).is_some(), checked_expression)
 }
 
 /// An expression over `scope` with its arithmetic checked. Its types are resolved.
@@ -160,13 +135,9 @@ impl ScalarUDFImpl for Checked {
             (Operation::Add, [left, right]) => apply(left, right, |l, r| within(numeric::add(l, r)?)),
             (Operation::Subtract, [left, right]) => apply(left, right, |l, r| within(numeric::sub(l, r)?)),
             (Operation::Multiply, [left, right]) => apply(left, right, |l, r| within(numeric::mul(l, r)?)),
-            (Operation::Negate, [ColumnarValue::Array(values)]) => {
-                numeric::neg(values.as_ref()).map(ColumnarValue::Array).map_err(Into::into)
+            (Operation::Negate, value @ [_]) => {
+                make_scalar_function(|values| Ok(numeric::neg(values[0].as_ref())?), Vec::new())(value)
             }
-            (Operation::Negate, [ColumnarValue::Scalar(value)]) => value
-                .to_array()
-                .and_then(|value| Ok(numeric::neg(value.as_ref())?))
-                .and_then(|value| ScalarValue::try_from_array(&value, 0).map(ColumnarValue::Scalar)),
             _ => internal_err!("{} has other arguments", self.name()),
         };
         result.map_err(|error| explained(error, args.return_field.data_type()))

@@ -3,11 +3,11 @@
 //! DataFusion compares intervals by their months, then their days, then the rest, so 48 hours are less than a day, and `now() - at > interval '1
 //! day'` is false for every row. Here a comparison of spans is one of their nanoseconds, as numbers that no span is too long for.
 
-use crate::overflow::scope_of;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue, exec_err};
+use crate::walk;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, DataFusionError, Result, exec_err};
+use datafusion::functions::utils::make_scalar_function;
 use datafusion::logical_expr::expr::{Cast, InList};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     Between, BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility,
@@ -27,30 +27,19 @@ pub(crate) const MONTHS: &str =
 
 /// The plan, analyzed, with all comparisons of spans by their length.
 pub(crate) fn of_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
-    if !has_intervals(&plan)? {
-        return Ok(plan);
+    // An interval is written, or made of what is compared with one.
+    match walk::any(&plan, is_interval_itself)? {
+        true => walk::changed(plan, is_compared, of_expression),
+        false => Ok(plan),
     }
-    let compared = plan.transform_up_with_subqueries(|node| {
-        let scope = scope_of(&node);
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(of_expression(expr, &scope)?.update_data(|expr| name.restore(expr)))
-        })
-    });
-    compared.map(|plan| plan.data)
 }
 
-/// Whether there is an interval: written, or made of what is compared with one.
-fn has_intervals(plan: &LogicalPlan) -> Result<bool> {
-    let mut found = false;
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            found = found || expr.exists(|part| Ok(is_interval_itself(part)))?;
-            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-        })
-    })?;
-    Ok(found)
+fn is_compared(part: &Expr) -> bool {
+    match part {
+        Expr::BinaryExpr(BinaryExpr { op, .. }) => is_comparison(*op),
+        Expr::Between(_) | Expr::InList(_) => true,
+        _ => false,
+    }
 }
 
 fn is_interval_itself(part: &Expr) -> bool {
@@ -122,12 +111,7 @@ impl ScalarUDFImpl for Length {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        Ok(match &args.args[0] {
-            ColumnarValue::Array(spans) => ColumnarValue::Array(Arc::new(lengths(spans)?)),
-            ColumnarValue::Scalar(span) => {
-                ColumnarValue::Scalar(ScalarValue::try_from_array(&lengths(&span.to_array()?)?, 0)?)
-            }
-        })
+        make_scalar_function(|spans| Ok(Arc::new(lengths(&spans[0])?) as ArrayRef), Vec::new())(&args.args)
     }
 }
 

@@ -151,16 +151,24 @@ pub(crate) fn range(name: &str, default: Range<u64>) -> Range<u64> {
 }
 
 /// As the program has it, with fewer threads.
-pub(crate) fn runtime() -> tokio::runtime::Runtime {
+fn runtime() -> tokio::runtime::Runtime {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.worker_threads(2).thread_stack_size(8 << 20).enable_all().build().unwrap()
+}
+
+/// Runs it in the runtime; what it panics with is passed on.
+pub(crate) fn run_to_the_end<T: Send + 'static>(walk: impl Future<Output = T> + Send + 'static) -> T {
+    let runtime = runtime();
+    match runtime.block_on(runtime.spawn(walk)) {
+        Ok(done) => done,
+        Err(broken) => std::panic::resume_unwind(broken.into_panic()),
+    }
 }
 
 fn histories(seeds: Range<u64>) {
     let seeds = range("PELTON_LAW_SEEDS", seeds);
     let steps = range("PELTON_LAW_STEPS", 0..12).end;
-    let runtime = runtime();
-    let history = async move {
+    run_to_the_end(async move {
         for seed in seeds {
             let (threads, at_once) = THREADS[(seed % THREADS.len() as u64) as usize];
             let (lab, at_once) = (Lab::with_threads(threads), Lab::with_threads(at_once));
@@ -190,10 +198,7 @@ fn histories(seeds: Range<u64>) {
                 }
             }
         }
-    };
-    if let Err(broken) = runtime.block_on(runtime.spawn(history)) {
-        std::panic::resume_unwind(broken.into_panic());
-    }
+    });
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 mod list;
 
-use crate::laws::{Lab, range, runtime, told};
+use crate::laws::{Lab, range, run_to_the_end, told};
 use crate::world::Draw;
 use list::{APPENDS, HISTORIES, INTERVALS, MERGES, SETTLED};
 use std::collections::{BTreeMap, BTreeSet};
@@ -231,14 +231,6 @@ async fn compared(
     let differing =
         differing.map(|(node, digest)| format!("{node}: {:?} step by step, {digest} at once", stepwise.get(node)));
     (in_part, differing.collect())
-}
-
-fn run_to_the_end<T: Send + 'static>(walk: impl Future<Output = T> + Send + 'static) -> T {
-    let runtime = runtime();
-    match runtime.block_on(runtime.spawn(walk)) {
-        Ok(done) => done,
-        Err(broken) => std::panic::resume_unwind(broken.into_panic()),
-    }
 }
 
 fn hold(seeds: std::ops::Range<u64>, steps: u64) -> BTreeSet<String> {

@@ -10,7 +10,7 @@
 //!
 //! `PELTON_TRIAL_SEEDS=7..8 PELTON_TRIAL_STEPS=40` replays a seed, or asks for more.
 
-use crate::laws::{Lab, range, runtime, told};
+use crate::laws::{Lab, range, run_to_the_end, told};
 use crate::program::{pelton, stderr, stdout};
 use crate::world::World;
 use pelton_base::{Digest, Reports};
@@ -409,8 +409,7 @@ fn differing(has: &Digests, expected: &Digests) -> Option<String> {
 fn histories(seeds: Range<u64>) {
     let seeds = range("PELTON_TRIAL_SEEDS", seeds);
     let steps = range("PELTON_TRIAL_STEPS", 0..20).end;
-    let runtime = runtime();
-    let history = async move {
+    run_to_the_end(async move {
         for seed in seeds {
             let mut trials = Trials::new(seed);
             for step in 0..steps {
@@ -423,10 +422,7 @@ fn histories(seeds: Range<u64>) {
                 }
             }
         }
-    };
-    if let Err(broken) = runtime.block_on(runtime.spawn(history)) {
-        std::panic::resume_unwind(broken.into_panic());
-    }
+    });
 }
 
 #[test]
